@@ -1,0 +1,9 @@
+# Files named *_avx2.cc and *_avx512.cc under backend/cpu are compiled for that instruction set alone.
+# They include no STL (checked with nm in CI), so that no symbol compiled for a newer CPU can replace
+# a baseline one.
+file(GLOB_RECURSE avx2_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx2.cc)
+file(GLOB_RECURSE avx512_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx512.cc)
+set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
+  "-mavx2;-mfma;-mf16c;-mbmi2")
+set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS
+  "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")

@@ -1,0 +1,32 @@
+#include "lathe/base/bytes.h"
+
+#include <cstring>
+#include <new>
+
+#include "lathe/base/check.h"
+
+namespace lathe {
+
+Bytes Bytes::allocate(size_t size, uint8_t** writable) {
+  constexpr std::align_val_t kAlignment{64};
+  auto* data = static_cast<uint8_t*>(::operator new(size ? size : 1, kAlignment));
+  std::memset(data, 0, size);
+  std::shared_ptr<const void> owner(
+      data, [](const void* p) { ::operator delete(const_cast<void*>(p), kAlignment); });
+  *writable = data;
+  return Bytes(data, size, std::move(owner));
+}
+
+Bytes Bytes::copy_of(std::span<const uint8_t> source) {
+  uint8_t* data = nullptr;
+  Bytes bytes = allocate(source.size(), &data);
+  if (!source.empty()) std::memcpy(data, source.data(), source.size());
+  return bytes;
+}
+
+Bytes Bytes::slice(size_t offset, size_t size) const {
+  LATHE_CHECK(offset <= size_ && size <= size_ - offset);
+  return Bytes(data_ + offset, size, owner_);
+}
+
+}  // namespace lathe

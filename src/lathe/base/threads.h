@@ -1,0 +1,60 @@
+// A fixed pool of worker threads with a spinning hand-off. Passed explicitly in a context, never
+// global. Work is split statically, and every output element is computed by one thread in one
+// order, so that results do not depend on the number of threads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace lathe {
+
+class ThreadPool {
+ public:
+  // `threads` counts the calling thread; 0 means one per available core.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return size_; }
+
+  // Calls fn(begin, end) on disjoint ranges that cover [0, count), the calling thread included.
+  // No range but the last is shorter than `grain`, and all begin at multiples of it. Not reentrant:
+  // a call from inside `fn` runs on the calling thread alone.
+  template <typename Fn>
+  void parallel_for(int64_t count, int64_t grain, Fn&& fn) {
+    if (count <= 0) return;
+    if (size_ == 1 || count <= grain || busy_.exchange(true)) return fn(int64_t{0}, count);
+    auto call = [](void* f, int64_t begin, int64_t end) {
+      (*static_cast<std::remove_reference_t<Fn>*>(f))(begin, end);
+    };
+    run(call, const_cast<void*>(static_cast<const void*>(&fn)), count, grain);
+    busy_.store(false);
+  }
+
+  // The cores that this process may use.
+  static int available_cores();
+
+ private:
+  using Call = void (*)(void*, int64_t, int64_t);
+  void run(Call call, void* fn, int64_t count, int64_t grain);
+  void work(int index);
+  void run_share(int index) const;
+
+  int size_;
+  std::atomic<bool> busy_{false};
+  std::atomic<bool> stop_{false};
+  Call call_ = nullptr;
+  void* fn_ = nullptr;
+  int64_t count_ = 0;
+  int64_t grain_ = 1;
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<int> pending_{0};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace lathe

@@ -1,0 +1,22 @@
+#include "lathe/formats/format.h"
+
+namespace lathe {
+
+int64_t PartSpec::bytes() const {
+  int64_t total = size_of(dtype);
+  for (const int64_t extent : shape) total *= extent;
+  return total;
+}
+
+int64_t Format::bytes(int64_t rows, int64_t cols) const {
+  int64_t total = 0;
+  for (const PartSpec& part : parts(rows, cols)) total += part.bytes();
+  return total;
+}
+
+double Format::bits_per_weight(int64_t rows, int64_t cols) const {
+  return 8.0 * static_cast<double>(bytes(rows, cols)) /
+         (static_cast<double>(rows) * static_cast<double>(cols));
+}
+
+}  // namespace lathe
