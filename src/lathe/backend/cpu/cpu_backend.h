@@ -1,0 +1,23 @@
+// The CPU backend: Ops over kernels compiled for several instruction sets, the best one chosen at run
+// time by CPUID; LATHE_ISA=portable|avx2|avx512 forces one (an error if the CPU lacks it).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lathe/backend/ops.h"
+
+namespace lathe {
+
+enum class Isa : uint8_t { kPortable, kAvx2, kAvx512 };
+
+std::string name_of(Isa isa);
+// What this CPU can run, best first; the portable one is always there.
+std::vector<Isa> available_isas();
+// LATHE_ISA if set, else the best available.
+Result<Isa> chosen_isa();
+
+std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads);
+
+}  // namespace lathe
