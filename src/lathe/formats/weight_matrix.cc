@@ -38,6 +38,12 @@ Result<WeightMatrix> WeightMatrix::encode(FormatPtr format, const float* weights
     buffers.push_back(data);
   }
   format->encode(weights, rows, cols, buffers);
+  // Finite weights can still lie outside what the format can hold (70000 in f16).
+  if (const Status valid = format->validate(parts, rows, cols); !valid.ok()) {
+    return bad_input("{}: the weights do not fit format {}: {}", where, format->spec(),
+                     valid.error().message)
+        .with_hint("use a format with a wider range, such as bf16");
+  }
   WeightMatrix matrix;
   matrix.format_ = std::move(format);
   matrix.rows_ = rows;

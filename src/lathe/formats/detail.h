@@ -1,0 +1,83 @@
+// Helpers that the number formats share: unaligned loads, rounding, option parsing, part checks.
+// Not for the layers above.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "lathe/base/parse_number.h"
+#include "lathe/formats/format.h"
+#include "lathe/tensor/dtype.h"
+
+namespace lathe::formats {
+
+// The low byte of Format::id(). Permanent: ids may stand in files and caches.
+enum class Kind : uint32_t {
+  kF32 = 1,
+  kF16 = 2,
+  kBF16 = 3,
+  kInt8 = 4,
+  kInt4 = 5,
+  kNf4 = 6,
+  kFp4 = 7,
+  kGguf = 8,
+};
+constexpr uint32_t make_id(Kind kind, uint32_t parameters) {
+  return static_cast<uint32_t>(kind) | (parameters << 8);
+}
+
+constexpr SnrBounds kLossless{std::numeric_limits<double>::infinity(),
+                              std::numeric_limits<double>::infinity()};
+
+// Parts may be mapped from a file at any alignment.
+template <typename T>
+T load(const void* base, int64_t index = 0) {
+  T value;
+  std::memcpy(&value, static_cast<const uint8_t*>(base) + index * static_cast<int64_t>(sizeof(T)),
+              sizeof(T));
+  return value;
+}
+template <typename T>
+void store(void* base, int64_t index, T value) {
+  std::memcpy(static_cast<uint8_t*>(base) + index * static_cast<int64_t>(sizeof(T)), &value,
+              sizeof(T));
+}
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Nearest integer, ties to even, for |x| < 2^22. Adding 1.5·2^23 leaves the integer in the low bits
+// of the mantissa; unlike lrintf this vectorises on every instruction set.
+inline int32_t round_even(float x) { return std::bit_cast<int32_t>(x + 0x1.8p23f) - 0x4b400000; }
+
+// max |x| of finite values. Compares bit patterns, which order like the magnitudes do.
+inline float absmax(const float* x, int64_t count) {
+  int32_t most = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t bits = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
+    most = bits > most ? bits : most;
+  }
+  return std::bit_cast<float>(most);
+}
+
+// "a,b,c" → pieces; an empty text has none.
+std::vector<std::string_view> split_options(std::string_view text);
+// `option` is prefix + positive integer ("g128", "b64").
+std::optional<int64_t> prefixed_number(std::string_view option, std::string_view prefix);
+
+// rows, cols ≥ 1 and rows·cols small enough that no size computed from it overflows.
+Status check_shape(int64_t rows, int64_t cols);
+// One buffer per part, each of exactly the declared size.
+Status check_part_sizes(const Format& format, std::span<const Bytes> parts, int64_t rows,
+                        int64_t cols);
+// Every element of an F32, F16 or BF16 part is finite; the error names the part and the first bad
+// index.
+Status check_finite(DType dtype, const Bytes& bytes, std::string_view part);
+
+}  // namespace lathe::formats

@@ -1,0 +1,14 @@
+// The kinds of format that registry.cc lists, one function per file.
+#pragma once
+
+#include "lathe/formats/format.h"
+
+namespace lathe::formats {
+
+FormatKind f32_kind();
+FormatKind f16_kind();
+FormatKind bf16_kind();
+FormatKind int8_kind();
+FormatKind int4_kind();
+
+}  // namespace lathe::formats
