@@ -1,5 +1,5 @@
 // Files that appear whole or not at all: written under a temporary name beside the target, then
-// renamed.
+// renamed. A process that is killed leaves at most the temporary file (`<path>.tmp-<pid>-<n>`).
 #pragma once
 
 #include <memory>
@@ -13,16 +13,18 @@ namespace lathe {
 
 class AtomicFile {
  public:
-  // Refuses when the folder is missing or not writable. `expected_bytes` > 0: refuses (kNoRoom)
-  // when the disk has less free.
+  // Refuses when the folder is missing or not writable, or when `path` is something else than a
+  // file. `expected_bytes` > 0: refuses (kNoRoom) when the disk has less free, and reserves the
+  // room where the file system can.
   static Result<AtomicFile> create(const std::string& path, int64_t expected_bytes = 0);
   AtomicFile(AtomicFile&&) noexcept;
   AtomicFile& operator=(AtomicFile&&) noexcept;
   ~AtomicFile();  // removes the temporary file unless committed
 
+  // Appends. A full disk is kNoRoom; after any failure the file can only be destroyed.
   Status write(std::span<const uint8_t> bytes);
   Status write(std::string_view text);
-  // Overwrites bytes written earlier.
+  // Overwrites bytes written earlier, or writes ahead of the end (what lies between reads as 0).
   Status write_at(int64_t offset, std::span<const uint8_t> bytes);
   // Flushes to disk and renames over `path`.
   Status commit();
@@ -35,5 +37,8 @@ class AtomicFile {
 
 // The whole text in one go.
 Status write_atomically(const std::string& path, std::string_view text);
+
+// Bytes that an ordinary user may still write on the disk that holds `directory`.
+Result<int64_t> free_disk_bytes(const std::string& directory);
 
 }  // namespace lathe

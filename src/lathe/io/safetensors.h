@@ -17,6 +17,8 @@
 
 namespace lathe {
 
+// `bytes` is a view into the mapped file, aligned to the element size. (Files whose layout leaves
+// elements unaligned, which the format allows, are read into memory instead.)
 struct StoredTensor {
   DType dtype;
   std::vector<int64_t> shape;
@@ -28,7 +30,7 @@ class SafetensorsFile {
   static Result<SafetensorsFile> open(const std::string& path);
   static Result<SafetensorsFile> parse(Bytes bytes, std::string_view name);
   // A directory: model.safetensors, or all shards of model.safetensors.index.json (each tensor must
-  // be where the index says).
+  // be where the index says). Pickle checkpoints are never loaded; the error says how to convert.
   static Result<SafetensorsFile> open_model(const std::string& directory);
 
   const std::map<std::string, StoredTensor, std::less<>>& tensors() const { return tensors_; }
@@ -43,7 +45,8 @@ class SafetensorsFile {
 };
 
 // Writes a safetensors file in one pass with bounded memory: declare all tensors, then append their
-// bytes in that order. Written under a temporary name and renamed by finish().
+// bytes in that order. Written under a temporary name and renamed by finish(). In the file, wider
+// element types come first, as in the reference, so that every tensor is aligned when mapped.
 class SafetensorsWriter {
  public:
   struct Declared {
@@ -51,14 +54,16 @@ class SafetensorsWriter {
     DType dtype;
     std::vector<int64_t> shape;
   };
+  // Refuses names that come twice, and (kNoRoom) what the disk cannot hold.
   static Result<SafetensorsWriter> create(const std::string& path, std::vector<Declared> tensors,
                                           std::map<std::string, std::string> metadata);
   SafetensorsWriter(SafetensorsWriter&&) noexcept;
   SafetensorsWriter& operator=(SafetensorsWriter&&) noexcept;
   ~SafetensorsWriter();  // removes the temporary file unless finished
 
-  // The bytes of the next declared tensor, whole.
+  // The bytes of the next declared tensor, whole: a wrong size is our own bug.
   Status append(std::span<const uint8_t> bytes);
+  // All declared tensors must have been appended.
   Status finish();
 
  private:
