@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generates and tokenizes the training documents, one file per kind, and small validation files.
+
+    python prepare.py --tokenizer ../../models/tiny --out DATA --millions 30
+
+A file `KIND.npz` holds `tokens` (uint16), `classes` (uint8, grammar's weight classes) and `offsets` (document
+starts, int64). Every document is `<s> … </s>`. `valid-KIND.npz` is the same from the held-out side of the split.
+"""
+import argparse
+import os
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from grammar import ANSWER
+from world import HELD_OUT_SEED, TRAIN_SEED, stream
+
+# Share of the training tokens by kind: the trainer draws documents in the same proportions.
+SHARES = {"story": 0.17, "squad": 0.31, "gsm8k": 0.27, "drill": 0.06, "summary": 0.09, "translation": 0.10}
+VALIDATION_OPTIONS = {"squad": {"count": 1}, "gsm8k": {"shots": 0}}
+BATCH = 2000
+
+
+def encode(tokenizer, documents, token_budget=None, document_budget=None):
+    """Returns (tokens, classes, offsets) of documents until a budget is reached."""
+    bos, eos = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
+    tokens, classes, offsets = [], [], [0]
+    while True:
+        batch = [next(documents) for _ in range(BATCH if document_budget is None else document_budget)]
+        pieces = [text for document in batch for text, _ in document.segments]
+        encoded = iter(tokenizer.encode_batch(pieces, add_special_tokens=False))
+        for document in batch:
+            ids, kinds = [bos], [document.segments[0][1]]
+            for _, weight_class in document.segments:
+                piece = next(encoded).ids
+                ids += piece
+                kinds += [weight_class] * len(piece)
+            ids.append(eos)
+            kinds.append(ANSWER if kinds[-1] == ANSWER else kinds[-1])
+            tokens.append(np.array(ids, np.uint16))
+            classes.append(np.array(kinds, np.uint8))
+            offsets.append(offsets[-1] + len(ids))
+        if document_budget is not None or offsets[-1] >= token_budget:
+            return np.concatenate(tokens), np.concatenate(classes), np.array(offsets, np.int64)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--millions", type=float, default=30, help="training tokens, in millions")
+    args = parser.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+    tokenizer = Tokenizer.from_file(os.path.join(args.tokenizer, "tokenizer.json"))
+    for kind, share in SHARES.items():
+        held = stream(kind, HELD_OUT_SEED + "-validation", held_out=kind != "drill", **VALIDATION_OPTIONS.get(kind, {}))
+        valid = encode(tokenizer, held, document_budget=200)
+        train = encode(tokenizer, stream(kind, TRAIN_SEED), token_budget=int(args.millions * 1e6 * share))
+        for prefix, data in (("valid-", valid), ("", train)):
+            np.savez(os.path.join(args.out, f"{prefix}{kind}.npz"),
+                     **dict(zip(("tokens", "classes", "offsets"), data)))
+        documents = len(train[2]) - 1
+        print(f"{kind}: {documents} documents, {len(train[0])} tokens, {len(train[0]) / documents:.1f} each", flush=True)
+
+
+if __name__ == "__main__":
+    main()
