@@ -1,5 +1,7 @@
 #include "lathe/formats/format.h"
 
+#include "lathe/formats/layouts.h"
+
 namespace lathe {
 
 int64_t PartSpec::bytes() const {
@@ -17,6 +19,13 @@ int64_t Format::bytes(int64_t rows, int64_t cols) const {
 double Format::bits_per_weight(int64_t rows, int64_t cols) const {
   return 8.0 * static_cast<double>(bytes(rows, cols)) /
          (static_cast<double>(rows) * static_cast<double>(cols));
+}
+
+IntLayout int_layout(const Format& format) {
+  const uint32_t parameters = format.id() >> 8;
+  if (format.encoding() == Encoding::kInt8) return {parameters, false};
+  LATHE_CHECK(format.encoding() == Encoding::kInt4);
+  return {parameters >> 1, (parameters & 1) != 0};
 }
 
 }  // namespace lathe

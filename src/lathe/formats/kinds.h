@@ -10,5 +10,7 @@ FormatKind f16_kind();
 FormatKind bf16_kind();
 FormatKind int8_kind();
 FormatKind int4_kind();
+FormatKind nf4_kind();
+FormatKind fp4_kind();
 
 }  // namespace lathe::formats

@@ -7,8 +7,8 @@ namespace lathe {
 
 const std::vector<FormatKind>& format_kinds() {
   static const std::vector<FormatKind> kinds = {
-      formats::f32_kind(),  formats::f16_kind(),  formats::bf16_kind(),
-      formats::int8_kind(), formats::int4_kind(),
+      formats::f32_kind(),  formats::f16_kind(), formats::bf16_kind(), formats::int8_kind(),
+      formats::int4_kind(), formats::nf4_kind(), formats::fp4_kind(),
   };
   return kinds;
 }

@@ -1,0 +1,46 @@
+// What a kernel needs to know to read the parts of a format without decoding whole rows: group
+// sizes, tables, scales. GGUF blocks are in gguf_blocks.h.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "lathe/formats/format.h"
+
+namespace lathe {
+
+// Encoding::kInt8 and Encoding::kInt4; parts as described in int8.cc and int4.cc.
+struct IntLayout {
+  int64_t group;    // columns that share a scale; 0: the whole row, whose scales are f32
+  bool asymmetric;  // has a part with zero points; otherwise zero is 0 (int8) or 8 (int4)
+};
+IntLayout int_layout(const Format& format);
+
+// Encoding::kCodebook4: w[i] = code[nibble i] · absmax[i / block] over the flattened matrix, with
+// the even i in the high nibble.
+struct Codebook4Layout {
+  int64_t block;  // a power of two, 32…4096
+  bool nested;    // the absmax are themselves quantized
+};
+Codebook4Layout codebook4_layout(const Format& format);
+
+// The tables of one stored matrix; the parts must have passed validate().
+struct Codebook4View {
+  const uint8_t* codes;  // ⌈rows·cols / 2⌉ bytes
+  std::array<float, 16> code;
+  int64_t blocks;  // ⌈rows·cols / block⌉
+  // f32 scale of blocks [begin, end), dequantized if nested.
+  void absmax(int64_t begin, int64_t end, float* out) const;
+
+  const uint8_t* stored_absmax;  // f32, or u8 if nested; any alignment
+  bool nested;
+  std::array<float, 256> nested_code;
+  const uint8_t* nested_absmax;  // f32, one per 256 blocks; any alignment
+  float offset;
+};
+Codebook4View codebook4_view(const Format& format, std::span<const Bytes> parts, int64_t rows,
+                             int64_t cols);
+
+}  // namespace lathe
