@@ -1,0 +1,59 @@
+// What the reader has chosen, and what follows from it. One object; whoever changes it calls `changed`.
+import type { Report } from './data';
+import { shownByDefault, type Kind, type Metric } from './metrics';
+import { build, rowFront, type Front, type Row, type Tables } from './rows';
+
+export const ALL_MODELS = '';
+
+export interface State {
+  report: Report;
+  tables: Tables;
+  model: string;
+  quality: Metric | null;
+  memory: Metric | null;
+  speed: Metric | null;
+  bar: Metric | null;
+  columns: Set<string>;
+  sort: { key: string; direction: 1 | -1 } | null;
+}
+
+export function ofKind(state: State, kind: Kind): Metric[] {
+  return state.tables.metrics.filter((m) => m.kind === kind);
+}
+
+function prefer(metrics: Metric[], names: string[]): Metric | null {
+  for (const name of names) {
+    const found = metrics.find((m) => m.name === name);
+    if (found) return found;
+  }
+  return metrics[0] ?? null;
+}
+
+export function initialState(report: Report): State {
+  const tables = build(report);
+  const kind = (k: Kind): Metric[] => tables.metrics.filter((m) => m.kind === k);
+  const quality = prefer(kind('quality'), ['f1', 'exact_match', 'strict_match', 'acc', 'rougeL', 'bleu', 'ppl']);
+  return {
+    report,
+    tables,
+    model: tables.models[0] ?? ALL_MODELS,
+    quality,
+    memory: prefer(kind('memory'), ['weights_bytes', 'disk_bytes', 'peak_engine_bytes']),
+    speed: prefer(kind('speed'), ['decode_tokens_per_s', 'prefill_tokens_per_s', 'ttft_ms']),
+    bar: quality ?? tables.metrics[0] ?? null,
+    columns: new Set(tables.metrics.filter((m) => shownByDefault(m, tables.metrics)).map((m) => m.key)),
+    sort: null,
+  };
+}
+
+export interface View {
+  rows: Row[];
+  memoryFront: Front;
+  speedFront: Front;
+}
+
+/** The rows of the chosen model, and the two fronts among them. */
+export function view(state: State): View {
+  const rows = state.tables.rows.filter((r) => state.model === ALL_MODELS || r.model === state.model);
+  return { rows, memoryFront: rowFront(rows, state.memory, state.quality), speedFront: rowFront(rows, state.speed, state.quality) };
+}

@@ -1,0 +1,41 @@
+// How a comparison with the baseline is shown: sign, word and colour together, so that colour is never alone.
+import { h } from './dom';
+import { delta, interval } from './format';
+import type { Metric } from './metrics';
+import type { Result } from './data';
+
+const SIGNS: Record<string, { sign: string; word: string; tone: string }> = {
+  '=': { sign: '=', word: 'same', tone: 'same' },
+  same: { sign: '=', word: 'same', tone: 'same' },
+  better: { sign: '▲', word: 'better', tone: 'better' },
+  worse: { sign: '▼', word: 'worse', tone: 'worse' },
+  undecided: { sign: '?', word: 'undecided', tone: 'undecided' },
+};
+
+const MEANING: Record<string, string> = {
+  same: 'The difference is too small to matter',
+  better: 'Decidedly better than the baseline on the same samples',
+  worse: 'Decidedly worse than the baseline on the same samples',
+  undecided: 'The interval of the paired difference holds zero: more samples are needed to decide',
+};
+
+export function verdictWord(verdict: string | null | undefined): string {
+  return verdict ? (SIGNS[verdict]?.word ?? verdict) : '';
+}
+
+/** A coloured mark like "▼ −1.3"; null when there is nothing to compare. */
+export function verdictChip(metric: Metric, r: Result, withWord = false): HTMLElement | null {
+  const difference = r.baseline_delta;
+  if ((difference === null || difference === undefined) && !r.verdict) return null;
+  const known = r.verdict ? SIGNS[r.verdict] : undefined;
+  const tone = known?.tone ?? 'undecided';
+  const range = interval(metric, r.delta_low, r.delta_high);
+  const title = [
+    known ? MEANING[known.tone] : r.verdict ? `Verdict: ${r.verdict}` : 'Difference from the baseline',
+    range ? `difference ${range}` : null,
+  ].filter(Boolean).join('; ');
+  return h('span', { class: `chip ${r.verdict ? tone : 'plain'}`, title },
+    known ? h('span', { 'aria-hidden': 'true', class: 'sign' }, known.sign) : null,
+    difference === null || difference === undefined ? null : delta(metric, difference),
+    withWord ? ` ${verdictWord(r.verdict)}` : h('span', { class: 'visually-hidden' }, ` ${verdictWord(r.verdict)}`));
+}
