@@ -1,0 +1,93 @@
+#include "lathe/io/atomic_file.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+
+#include "io_support.h"
+
+namespace lathe {
+namespace {
+
+TEST(AtomicFile, AppearsOnlyWhenCommitted) {
+  TempFolder folder;
+  const std::string path = folder / "a";
+  {
+    auto file = AtomicFile::create(path);
+    ASSERT_OK(file);
+    ASSERT_OK(file->write("hello"));
+    EXPECT_FALSE(std::filesystem::exists(path));
+    ASSERT_OK(file->commit());
+  }
+  EXPECT_EQ(slurp(path), "hello");
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(AtomicFile, LeavesNothingWhenDropped) {
+  TempFolder folder;
+  spill(folder / "a", "old");
+  {
+    auto file = AtomicFile::create(folder / "a", 1000);
+    ASSERT_OK(file);
+    ASSERT_OK(file->write("new"));
+  }
+  EXPECT_EQ(slurp(folder / "a"), "old");
+  EXPECT_EQ(folder.files(), 1u);
+}
+
+TEST(AtomicFile, WritesBackAndAhead) {
+  TempFolder folder;
+  auto file = AtomicFile::create(folder / "a", 4096);
+  ASSERT_OK(file);
+  ASSERT_OK(file->write("abc"));
+  const uint8_t x = 'x', y = 'y';
+  ASSERT_OK(file->write_at(1, {&x, 1}));
+  ASSERT_OK(file->write_at(5, {&y, 1}));
+  ASSERT_OK(file->write("z"));
+  ASSERT_OK(file->commit());
+  EXPECT_EQ(slurp(folder / "a"), std::string("axc\0\0yz", 7));
+}
+
+TEST(AtomicFile, HasTheModeOfAnyNewFile) {
+  TempFolder folder;
+  const mode_t before = ::umask(027);
+  ASSERT_OK(write_atomically(folder / "a", "x"));
+  ::umask(before);
+  struct stat info {};
+  ASSERT_EQ(::stat((folder / "a").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0640u);
+}
+
+TEST(AtomicFile, RefusesBadPlaces) {
+  TempFolder folder;
+  EXPECT_ERROR(AtomicFile::create(folder / "no/such"), ErrorCode::kNotFound, "no folder");
+  EXPECT_ERROR(AtomicFile::create(folder.path()), ErrorCode::kBadInput, "not a file");
+  EXPECT_ERROR(AtomicFile::create(folder.path() + "/"), ErrorCode::kBadInput, "name of a file");
+  EXPECT_ERROR(AtomicFile::create("/proc/lathe-test"), ErrorCode::kFailed, "cannot create");
+}
+
+TEST(AtomicFile, RefusesWhatTheDiskCannotHold) {
+  TempFolder folder;
+  EXPECT_ERROR(AtomicFile::create(folder / "a", int64_t{1} << 60), ErrorCode::kNoRoom, "free");
+  EXPECT_EQ(folder.files(), 0u);
+}
+
+// A file size limit stands for a disk that fills up while writing.
+TEST(AtomicFile, FullDiskWhileWriting) {
+  TempFolder folder;
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 1000;
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  const Status status = write_atomically(folder / "a", std::string(5000, 'x'));
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_ERROR(status, ErrorCode::kNoRoom, "cannot write");
+  EXPECT_EQ(folder.files(), 0u);
+}
+
+}  // namespace
+}  // namespace lathe
