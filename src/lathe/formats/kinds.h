@@ -12,5 +12,6 @@ FormatKind int8_kind();
 FormatKind int4_kind();
 FormatKind nf4_kind();
 FormatKind fp4_kind();
+std::vector<FormatKind> gguf_kinds();
 
 }  // namespace lathe::formats
