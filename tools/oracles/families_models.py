@@ -26,6 +26,7 @@ class Entry:
     weights_of: Optional[str] = None  # draw the same weights as this entry
     shard_size: Optional[str] = None
     rename: Optional[Callable] = None
+    nest: Optional[Callable] = None  # config.json is this function of the plain one, and there is no other spelling
 
 
 def llama(**options):
@@ -88,12 +89,12 @@ def gemma3(layer_types, global_rope=None, **options):
 
 
 def gpt2(**options):
-    return lambda: t.GPT2Config(vocab_size=VOCAB, n_positions=48, n_embd=32, n_layer=1, n_head=4, bos_token_id=2,
+    return lambda: t.GPT2Config(vocab_size=VOCAB, n_positions=40, n_embd=32, n_layer=1, n_head=4, bos_token_id=2,
                                 eos_token_id=2, layer_norm_epsilon=3e-3, **options)
 
 
 def opt(**options):
-    return lambda: t.OPTConfig(**{"vocab_size": VOCAB, "hidden_size": 32, "ffn_dim": 40, "num_hidden_layers": 2,
+    return lambda: t.OPTConfig(**{"vocab_size": VOCAB, "hidden_size": 32, "ffn_dim": 40, "num_hidden_layers": 1,
                                   "num_attention_heads": 4, "max_position_embeddings": 64, "word_embed_proj_dim": 32,
                                   "do_layer_norm_before": True, **options})
 
@@ -102,8 +103,33 @@ def bare_gpt2(tensors):
     """The hub's gpt2: no `transformer.` before the names, and each layer's causal mask stored as a tensor."""
     out = {name.removeprefix("transformer."): value for name, value in tensors.items()}
     for layer in {name.split(".")[1] for name in out if name.startswith("h.")}:
-        out[f"h.{layer}.attn.bias"] = torch.tril(torch.ones(1, 1, 48, 48))
+        out[f"h.{layer}.attn.bias"] = torch.tril(torch.ones(1, 1, 40, 40))
     return out
+
+
+def bare_opt(tensors):
+    """The first OPT checkpoints: no `model.` before the names, and lm_head left out."""
+    return {name.removeprefix("model."): value for name, value in tensors.items() if name != "lm_head.weight"}
+
+
+def nested_gemma3(tensors):
+    """The 4B model and larger: the language model is a part of one that also sees; the rest is to be passed over."""
+    out = {"language_model." + name: value for name, value in tensors.items()}
+    out["multi_modal_projector.mm_soft_emb_norm.weight"] = torch.ones(8)
+    return out
+
+
+def nested_gemma3_config(config):
+    """config.json as those models have it. The sizes that equal the defaults are usually left out there; not here."""
+    text = published(config)
+    for key in ("architectures", "transformers_version", "torch_dtype", "tie_word_embeddings", "bos_token_id",
+                "pad_token_id", "eos_token_id"):
+        text.pop(key, None)
+    vision = {"model_type": "siglip_vision_model", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+              "num_attention_heads": 1, "image_size": 32, "patch_size": 8}
+    return {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "eos_token_id": [1, 3],
+            "mm_tokens_per_image": 4, "text_config": text, "torch_dtype": "float32", "transformers_version": "4.50.0",
+            "vision_config": vision}
 
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -135,11 +161,13 @@ MODELS = {
     "gemma2": Entry(gemma2()),
     "gemma3": Entry(gemma3("lllllg")),
     # As the 4B model and larger: the global layers' positions are scaled; attention scale is not 1/sqrt(head size).
-    "gemma3-scaled": Entry(gemma3("llgl", {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e4},
+    "gemma3-scaled": Entry(gemma3("lgl", {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e4},
                                   query_pre_attn_scalar=12)),
+    "gemma3-nested": Entry(gemma3("lg"), rename=nested_gemma3, nest=nested_gemma3_config),
     "gpt2": Entry(gpt2()),
     "gpt2-bare-names": Entry(gpt2(), weights_of="gpt2", rename=bare_gpt2),
     "opt": Entry(opt()),
+    "opt-bare-names": Entry(opt(), weights_of="opt", rename=bare_opt),
 }
 
 
@@ -158,6 +186,9 @@ def published(config):
         old["hidden_act"] = "gelu"  # means the tanh form in this family
     if family == "gpt2":
         old["n_ctx"] = old["n_positions"]
+    if family == "opt":
+        for key in ("tie_word_embeddings", "enable_bias", "layer_norm_elementwise_affine"):
+            del old[key]  # true where absent
     if family in ("llama", "mistral") and old.get("head_dim") == old["hidden_size"] // old["num_attention_heads"]:
         del old["head_dim"]
     if rope is None:
