@@ -44,11 +44,11 @@ constexpr Table kNf4 = {
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
     {18.5, 22.0}};
 
-// Sign, two bits of exponent, one of mantissa, over twelve. Code 8 is −0; the reference gives it to
-// the smallest positive numbers.
+// Sign, two bits of exponent, one of mantissa, over twelve. Code 8 is a second zero; the
+// reference gives it to the smallest positive numbers.
 constexpr Table kFp4 = {
     "fp4",
-    {0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12, -0.0f,
+    {0.0f, 0.0625f / 12, 8.0f / 12, 1.0f, 4.0f / 12, 6.0f / 12, 2.0f / 12, 3.0f / 12, 0.0f,
      -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12},
     {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3},
     {15.5, 19.5}};

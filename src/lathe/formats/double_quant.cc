@@ -52,10 +52,10 @@ std::array<float, 256> make_dynamic_map() {
   for (int d = 0; d < kDecades; ++d, decade = std::pow(10.0, d - 6)) {
     const int steps = 1 << d;  // means of `steps` equal parts of [0.1, 1]
     const float step = (1.0f - 0.1f) / static_cast<float>(steps);
-    // Points of the reference's linspace: counted from the nearer end.
+    // Points of the reference's linspace: counted from the nearer end, one rounding each.
     const auto point = [&](int i) {
-      return i < (steps + 1) / 2 ? 0.1f + step * static_cast<float>(i)
-                                 : 1.0f - step * static_cast<float>(steps - i);
+      return i < (steps + 1) / 2 ? std::fma(step, static_cast<float>(i), 0.1f)
+                                 : std::fma(-step, static_cast<float>(steps - i), 1.0f);
     };
     for (int i = 0; i < steps; ++i) {
       const float mean = (point(i) + point(i + 1)) / 2.0f;
