@@ -15,9 +15,7 @@ using Words = std::vector<std::u32string_view>;
 using NGram = std::span<const std::u32string_view>;
 
 struct NGramLess {
-  bool operator()(NGram a, NGram b) const {
-    return std::ranges::lexicographical_compare(a, b);
-  }
+  bool operator()(NGram a, NGram b) const { return std::ranges::lexicographical_compare(a, b); }
 };
 using Counts = std::map<NGram, int64_t, NGramLess>;
 
@@ -83,11 +81,18 @@ std::u32string tokenize(std::string_view line) {
   const auto not_digit = [](char32_t c) { return !is_digit(c); };
   text = isolate_punctuation(text);
   text = replace_pairs(text, not_digit, is_dot_or_comma,
-                       [](std::u32string& out, char32_t a, char32_t b) { out += {a, ' ', b, ' '}; });
+                       [](std::u32string& out, char32_t a, char32_t b) {
+                         out += {a, ' ', b, ' '};
+                       });
   text = replace_pairs(text, is_dot_or_comma, not_digit,
-                       [](std::u32string& out, char32_t a, char32_t b) { out += {' ', a, ' ', b}; });
-  text = replace_pairs(text, is_digit, [](char32_t c) { return c == '-'; },
-                       [](std::u32string& out, char32_t a, char32_t b) { out += {a, ' ', b, ' '}; });
+                       [](std::u32string& out, char32_t a, char32_t b) {
+                         out += {' ', a, ' ', b};
+                       });
+  text = replace_pairs(
+      text, is_digit, [](char32_t c) { return c == '-'; },
+      [](std::u32string& out, char32_t a, char32_t b) {
+        out += {a, ' ', b, ' '};
+      });
 
   std::u32string out;
   for (const auto word : python_split(text)) {

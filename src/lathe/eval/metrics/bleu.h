@@ -1,6 +1,6 @@
 // BLEU (Papineni et al. 2002) as sacreBLEU computes it by default, equal in every digit:
-// case:mixed|eff:no|tok:13a|smooth:exp. A corpus score: the counts of all segments are summed first,
-// so its interval comes from resampling BleuStats, not from a mean.
+// case:mixed|eff:no|tok:13a|smooth:exp. A corpus score: the counts of all segments are summed
+// first, so its interval comes from resampling BleuStats, not from a mean.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ std::string bleu_tokenize_13a(std::string_view line);
 
 // Counts of one segment; those of several add up.
 struct BleuStats {
-  int64_t candidate_length = 0, reference_length = 0;  // tokens
+  int64_t candidate_length = 0, reference_length = 0;   // tokens
   std::array<int64_t, kBleuOrder> matches{}, totals{};  // n-grams of order i + 1
 
   BleuStats& operator+=(const BleuStats& other);
@@ -30,7 +30,7 @@ struct BleuStats {
 BleuStats bleu_stats(std::string_view candidate, std::span<const std::string> references);
 
 struct BleuScore {
-  double bleu = 0;  // 0 … 100
+  double bleu = 0;                              // 0 … 100
   std::array<double, kBleuOrder> precisions{};  // percent, smoothed
   double brevity_penalty = 0;
 };

@@ -1,6 +1,6 @@
-// chrF (Popović 2015) and chrF++ (2017) as sacreBLEU computes them by default, equal in every digit:
-// case:mixed|eff:yes|nc:6|nw:0|space:no, β = 2. A corpus score: statistics are summed over segments
-// first, so its interval comes from resampling ChrfStats.
+// chrF (Popović 2015) and chrF++ (2017) as sacreBLEU computes them by default, equal in every
+// digit: case:mixed|eff:yes|nc:6|nw:0|space:no, β = 2. A corpus score: statistics are summed over
+// segments first, so its interval comes from resampling ChrfStats.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ struct ChrfOptions {
   double beta = 2;
 };
 
-// For each order, characters first, then words: n-grams of the candidate, of the reference, matches.
+// For each order, characters first, then words: n-grams of the candidate, of the reference,
+// matches.
 struct ChrfStats {
   struct Counts {
     int64_t candidate = 0, reference = 0, matches = 0;

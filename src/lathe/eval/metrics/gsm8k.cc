@@ -29,7 +29,8 @@ std::string extract_strict(std::string_view text) {
   constexpr std::string_view kMark = "#### ";
   for (size_t at = text.find(kMark); at != text.npos; at = text.find(kMark, at + 1)) {
     const size_t begin = at + kMark.size();
-    if (const auto end = number_end(text, begin)) return std::string(text.substr(begin, *end - begin));
+    if (const auto end = number_end(text, begin))
+      return std::string(text.substr(begin, *end - begin));
   }
   return std::string(kGsm8kInvalid);
 }

@@ -63,8 +63,7 @@ Result<Windows> plan_llama_cpp(int64_t n, const PerplexityPlan& plan) {
   const WindowBos bos = plan.add_bos ? WindowBos::kReplace : WindowBos::kNone;
   Windows windows;
   for (int64_t begin = 0; begin + plan.window <= n; begin += plan.window) {
-    windows.push_back(
-        make_window(begin, begin + plan.window, begin + plan.window / 2 + 1, bos));
+    windows.push_back(make_window(begin, begin + plan.window, begin + plan.window / 2 + 1, bos));
   }
   return windows;
 }

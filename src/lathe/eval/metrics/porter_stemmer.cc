@@ -9,11 +9,10 @@ namespace lathe {
 namespace {
 
 constexpr std::pair<std::string_view, std::string_view> kIrregular[] = {
-    {"sky", "sky"},       {"skies", "sky"},         {"dying", "die"},     {"lying", "lie"},
-    {"tying", "tie"},     {"news", "news"},         {"innings", "inning"}, {"inning", "inning"},
-    {"outings", "outing"}, {"outing", "outing"},    {"cannings", "canning"},
-    {"canning", "canning"}, {"howe", "howe"},       {"proceed", "proceed"},
-    {"exceed", "exceed"}, {"succeed", "succeed"},
+    {"sky", "sky"},        {"skies", "sky"},       {"dying", "die"},        {"lying", "lie"},
+    {"tying", "tie"},      {"news", "news"},       {"innings", "inning"},   {"inning", "inning"},
+    {"outings", "outing"}, {"outing", "outing"},   {"cannings", "canning"}, {"canning", "canning"},
+    {"howe", "howe"},      {"proceed", "proceed"}, {"exceed", "exceed"},    {"succeed", "succeed"},
 };
 
 bool is_vowel_letter(char c) { return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u'; }
@@ -27,7 +26,9 @@ std::vector<bool> consonants(std::string_view word) {
   return flags;
 }
 
-bool is_consonant(std::string_view word, size_t at) { return consonants(word.substr(0, at + 1))[at]; }
+bool is_consonant(std::string_view word, size_t at) {
+  return consonants(word.substr(0, at + 1))[at];
+}
 
 // The paper's m: how often a vowel is followed by a consonant.
 int measure(std::string_view stem) {
@@ -143,14 +144,15 @@ std::string step_2(std::string_view word) {
 }
 
 std::string step_3(std::string_view word) {
-  static constexpr Rule kRules[] = {{"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"},
-                                    {"ical", "ic"},  {"ful", ""},   {"ness", ""}};
+  static constexpr Rule kRules[] = {{"icate", "ic"}, {"ative", ""},  {"alize", "al"},
+                                    {"iciti", "ic"}, {"ical", "ic"}, {"ful", ""},
+                                    {"ness", ""}};
   return apply(word, kRules, 0).value_or(std::string(word));
 }
 
 std::string step_4(std::string_view word) {
-  static constexpr Rule kBeforeIon[] = {{"al", ""},    {"ance", ""}, {"ence", ""},  {"er", ""},
-                                        {"ic", ""},    {"able", ""}, {"ible", ""},  {"ant", ""},
+  static constexpr Rule kBeforeIon[] = {{"al", ""},    {"ance", ""}, {"ence", ""}, {"er", ""},
+                                        {"ic", ""},    {"able", ""}, {"ible", ""}, {"ant", ""},
                                         {"ement", ""}, {"ment", ""}, {"ent", ""}};
   static constexpr Rule kAfterIon[] = {{"ou", ""},  {"ism", ""}, {"ate", ""}, {"iti", ""},
                                        {"ous", ""}, {"ive", ""}, {"ize", ""}};

@@ -65,12 +65,12 @@ bool is_cased(char32_t c) {
     default:
       break;
   }
-  return c == 0xaa || c == 0xba ||              // ordinal indicators
-         (c >= 0x2160 && c <= 0x217f) ||        // Roman numerals
-         (c >= 0x24b6 && c <= 0x24e9) ||        // circled letters
-         (c >= 0x1f130 && c <= 0x1f149) ||      // squared letters
-         (c >= 0x1f150 && c <= 0x1f169) ||      // negative circled letters
-         (c >= 0x1f170 && c <= 0x1f189);        // negative squared letters
+  return c == 0xaa || c == 0xba ||          // ordinal indicators
+         (c >= 0x2160 && c <= 0x217f) ||    // Roman numerals
+         (c >= 0x24b6 && c <= 0x24e9) ||    // circled letters
+         (c >= 0x1f130 && c <= 0x1f149) ||  // squared letters
+         (c >= 0x1f150 && c <= 0x1f169) ||  // negative circled letters
+         (c >= 0x1f170 && c <= 0x1f189);    // negative squared letters
 }
 
 // Unicode's Final_Sigma: a cased letter before, none after, looking past what is ignorable.
@@ -124,8 +124,8 @@ std::string encode_utf8(std::u32string_view text) {
 
 bool is_python_space(char32_t c) {
   return (c >= 0x9 && c <= 0xd) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202f || c == 0x205f || c == 0x3000;
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+         c == 0x205f || c == 0x3000;
 }
 
 bool is_python_word(char32_t c) {

@@ -15,8 +15,8 @@ namespace lathe {
 std::u32string decode_utf8(std::string_view text);
 std::string encode_utf8(std::u32string_view text);
 
-bool is_python_space(char32_t c);   // str.isspace(), and \s
-bool is_python_word(char32_t c);    // \w: str.isalnum() or "_"
+bool is_python_space(char32_t c);       // str.isspace(), and \s
+bool is_python_word(char32_t c);        // \w: str.isalnum() or "_"
 bool is_ascii_punctuation(char32_t c);  // string.punctuation
 
 // str.lower(): full mapping, with final sigma and the dotted capital I.

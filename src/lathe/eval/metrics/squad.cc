@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::string_view kNoAnswerPhrases[] = {"unanswerable", "no answer", "na"};
 
-bool is_article(std::u32string_view word) { return word == U"a" || word == U"an" || word == U"the"; }
+bool is_article(std::u32string_view word) {
+  return word == U"a" || word == U"an" || word == U"the";
+}
 
 std::u32string normalize(std::string_view text) {
   std::u32string kept = python_lower(decode_utf8(text));
@@ -172,8 +174,7 @@ SquadMetrics squad_aggregate(std::span<const SquadSample> samples, double thresh
 
   std::vector<size_t> order(samples.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(
-      order, {}, [&](size_t i) { return samples[i].no_answer_probability; });
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return samples[i].no_answer_probability; });
   std::tie(m.sweep.best_exact, m.sweep.best_exact_threshold) =
       best_threshold(samples, order, [](const SquadSample& s) { return s.score.exact_match; });
   std::tie(m.sweep.best_f1, m.sweep.best_f1_threshold) =

@@ -33,18 +33,19 @@ struct SquadScore {
 SquadScore squad_score(std::span<const std::string> golds, std::string_view prediction);
 
 // The rule that turns generated text into an answer: its first line, without white space around it;
-// and if that normalizes to one of squad_no_answer_phrases(), or to nothing, the empty string, which
-// is SQuAD's "no answer". Leading blank lines are skipped: chat models like to begin with one.
+// and if that normalizes to one of squad_no_answer_phrases(), or to nothing, the empty string,
+// which is SQuAD's "no answer". Leading blank lines are skipped: chat models like to begin with
+// one.
 std::string squad_answer_from_generation(std::string_view text);
 
 // The phrases (normalized) that mean "no answer": "unanswerable", "no answer", "na" (from "N/A").
 std::span<const std::string_view> squad_no_answer_phrases();
 
 struct SquadSample {
-  SquadScore score;                   // from squad_score
-  bool has_answer = false;            // the question has an answer
-  bool predicted_answer = false;      // the prediction is not the empty string
-  double no_answer_probability = 0;   // the model's; 0 where it has none to give
+  SquadScore score;                  // from squad_score
+  bool has_answer = false;           // the question has an answer
+  bool predicted_answer = false;     // the prediction is not the empty string
+  double no_answer_probability = 0;  // the model's; 0 where it has none to give
 };
 
 // One pass over the thresholds of no-answer probability: with a threshold t, samples with a

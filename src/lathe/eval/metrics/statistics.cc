@@ -137,11 +137,10 @@ PairedDelta paired_ratio(std::span<const double> baseline_numerators,
   check_ratio(baseline_numerators, denominators);
   check_ratio(variant_numerators, denominators);
   if (std::ranges::equal(baseline_numerators, variant_numerators)) return {0, 0, 0, "="};
-  const Interval interval =
-      resample(std::ssize(denominators), resamples, seed, [&](Rng& rng) {
-        const Ratios r = draw_ratios(baseline_numerators, variant_numerators, denominators, rng);
-        return r.variant - r.baseline;
-      });
+  const Interval interval = resample(std::ssize(denominators), resamples, seed, [&](Rng& rng) {
+    const Ratios r = draw_ratios(baseline_numerators, variant_numerators, denominators, rng);
+    return r.variant - r.baseline;
+  });
   const double d = sum(denominators);
   return {sum(variant_numerators) / d - sum(baseline_numerators) / d, interval.low, interval.high,
           decide(false, interval, higher_is_better, margin)};
@@ -189,10 +188,9 @@ double mcnemar_exact(int64_t only_baseline_right, int64_t only_variant_right) {
   const int64_t k = std::min(only_baseline_right, only_variant_right);
   if (2 * k == n) return 1.0;
   // P(X ≤ k) for X ~ Binomial(n, 1/2), from the largest term down, in logarithms for large n.
-  const double log_largest = std::lgamma(static_cast<double>(n) + 1) -
-                             std::lgamma(static_cast<double>(k) + 1) -
-                             std::lgamma(static_cast<double>(n - k) + 1) -
-                             static_cast<double>(n) * std::log(2.0);
+  const double log_largest =
+      std::lgamma(static_cast<double>(n) + 1) - std::lgamma(static_cast<double>(k) + 1) -
+      std::lgamma(static_cast<double>(n - k) + 1) - static_cast<double>(n) * std::log(2.0);
   double relative = 1, total = 1;
   for (int64_t i = k; i > 0; --i) {
     relative *= static_cast<double>(i) / static_cast<double>(n - i + 1);
