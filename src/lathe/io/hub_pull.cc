@@ -1,0 +1,175 @@
+#include <fnmatch.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "lathe/base/log.h"
+#include "lathe/base/progress.h"
+#include "lathe/io/atomic_file.h"
+#include "lathe/io/hub.h"
+#include "lathe/io/hub_cache.h"
+#include "lathe/io/hub_client.h"
+
+namespace lathe {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int64_t kMegabyte = 1'000'000;
+
+bool fits_any(const std::string& name, const std::vector<std::string>& globs) {
+  return std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
+    return ::fnmatch(glob.c_str(), name.c_str(), 0) == 0;
+  });
+}
+
+std::vector<std::string> those(const std::vector<std::string>& files,
+                               const std::vector<std::string>& globs) {
+  std::vector<std::string> out;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(out),
+               [&](const std::string& name) { return fits_any(name, globs); });
+  return out;
+}
+
+Result<std::vector<std::string>> choose_files(const std::vector<std::string>& all,
+                                              const std::vector<std::string>& globs) {
+  if (!globs.empty()) {
+    std::vector<std::string> chosen = those(all, globs);
+    if (!chosen.empty()) return chosen;
+    return not_found("none of its {} files fits {}", all.size(), fmt::join(globs, ", "))
+        .with_hint(fmt::format("it holds {}", fmt::join(all, ", ")));
+  }
+  std::vector<std::string> top;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(top),
+               [](const std::string& name) { return name.find('/') == std::string::npos; });
+  std::vector<std::string> chosen =
+      those(top, {"*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"});
+  // The weights as transformers names them, without second copies ("consolidated" and the like).
+  std::vector<std::string> weights = those(top, {"model.safetensors", "model-*.safetensors"});
+  if (weights.empty()) weights = those(top, {"*.safetensors"});
+  if (weights.empty()) {
+    weights = those(top, {"*.gguf"});
+    if (weights.size() > 1) {
+      return bad_input("it holds {} GGUF files: {}", weights.size(), fmt::join(weights, ", "))
+          .with_hint("name the one to pull with --include");
+    }
+  }
+  if (weights.empty()) {
+    const bool pickle = !those(top, {"*.bin", "*.pt", "*.pth", "*.ckpt"}).empty();
+    return unsupported(
+               "it holds no safetensors and no GGUF file{}",
+               pickle ? ", only pickle files, which are never loaded: they can run code" : "")
+        .with_hint(pickle ? "look for a revision or a copy with safetensors" : "is it a model?");
+  }
+  chosen.insert(chosen.end(), weights.begin(), weights.end());
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+int64_t bytes_at(const std::string& path) {
+  std::error_code error;
+  const auto size = fs::file_size(path, error);
+  return error ? 0 : static_cast<int64_t>(size);
+}
+
+// snapshots/<commit>/<name> → the blob, as a relative link so that the cache can be moved.
+Status link_blob(const HubFolder& folder, const std::string& commit, const HubFile& file) {
+  const fs::path link = fs::path(folder.snapshot(commit)) / file.name;
+  LATHE_OK(make_folders(link.parent_path().string()));
+  std::error_code error;
+  const fs::path target = fs::path(folder.blob(file.etag)).lexically_relative(link.parent_path());
+  const std::string temporary = fmt::format("{}.tmp-{}", link.string(), ::getpid());
+  fs::remove(temporary, error);
+  fs::create_symlink(target, temporary, error);
+  if (error) {
+    return failed("{}: cannot create a symbolic link: {}", link.string(), error.message())
+        .with_hint("set HF_HUB_CACHE to a file system that has them");
+  }
+  fs::rename(temporary, link, error);
+  if (error) return failed("{}: cannot create: {}", link.string(), error.message());
+  return {};
+}
+
+Status check_room(const HubFolder& folder, const std::vector<HubFile>& files) {
+  int64_t needed = 0;
+  for (const HubFile& file : files) {
+    const std::string blob = folder.blob(file.etag);
+    std::error_code ignored;
+    if (fs::exists(blob, ignored) || file.bytes < 0) continue;
+    const int64_t more = std::max<int64_t>(file.bytes - bytes_at(blob + ".incomplete"), 0);
+    if (__builtin_add_overflow(needed, more, &needed)) {
+      return failed("the server states sizes beyond all bounds");
+    }
+  }
+  LATHE_TRY(const int64_t free, free_disk_bytes(folder.root));
+  if (needed <= free) return {};
+  return no_room("{}: {} MB are to be fetched, but the disk has {} MB free", folder.root,
+                 needed / kMegabyte, free / kMegabyte)
+      .with_hint("free some disk space, or set HF_HUB_CACHE to a folder on another disk");
+}
+
+Status fetch_blob(const HubClient& client, const HubFolder& folder, const std::string& commit,
+                  const HubFile& file, const std::function<void(int64_t)>& on_bytes) {
+  const std::string blob = folder.blob(file.etag);
+  LATHE_TRY(const FileLock lock, FileLock::take(folder.lock(file.etag)));
+  std::error_code error;
+  if (fs::exists(blob, error)) return {};  // here before, or from the pull that held the lock
+  const std::string partial = blob + ".incomplete";
+  LATHE_OK(client.download(commit, file, partial, on_bytes));
+  fs::rename(partial, blob, error);
+  if (error) return failed("{}: cannot create: {}", blob, error.message());
+  return {};
+}
+
+Result<std::string> pull(const std::string& repo_id, const PullOptions& options) {
+  LATHE_TRY(const HubClient client, HubClient::from_environment(repo_id, options.retries));
+  LATHE_TRY(const HubListing listing, client.list(options.revision));
+  LATHE_TRY_IN(const std::vector<std::string> names,
+               choose_files(listing.files, options.include_globs), repo_id);
+  const HubFolder folder(repo_id);
+  LATHE_OK(make_folders(folder.root + "/blobs"));
+
+  std::vector<HubFile> files;
+  int64_t total = 0;
+  for (const std::string& name : names) {
+    LATHE_TRY(HubFile file, client.describe(listing.commit, name));
+    total += std::max<int64_t>(file.bytes, 0) / kMegabyte;
+    files.push_back(std::move(file));
+  }
+  LATHE_OK(check_room(folder, files));
+
+  Progress progress("pull " + repo_id, std::max<int64_t>(total, 1), "MB");
+  int64_t done = 0;
+  for (const HubFile& file : files) {
+    LATHE_OK(fetch_blob(client, folder, listing.commit, file,
+                        [&](int64_t bytes) { progress.set((done + bytes) / kMegabyte); }));
+    done += std::max(file.bytes, bytes_at(folder.blob(file.etag)));
+    progress.set(done / kMegabyte);
+  }
+  for (const HubFile& file : files) LATHE_OK(link_blob(folder, listing.commit, file));
+  // Last, so that nobody finds a snapshot that is not whole under the revision's name.
+  if (options.revision != listing.commit) {
+    const std::string ref = folder.ref(options.revision);
+    LATHE_OK(make_folders(fs::path(ref).parent_path().string()));
+    LATHE_OK(write_atomically(ref, listing.commit));
+  }
+  return folder.snapshot(listing.commit);
+}
+
+}  // namespace
+
+Result<std::string> pull_from_hub(const std::string& repo_id, const PullOptions& options) {
+  if (!looks_like_repo_id(repo_id)) {
+    return bad_input("'{}' is not the id of a repository", repo_id)
+        .with_hint("an id is NAME or ORG/NAME");
+  }
+  if (!is_safe_relative(options.revision)) {
+    return bad_input("'{}' is not a revision", options.revision)
+        .with_hint("give a branch, a tag or a commit");
+  }
+  return pull(repo_id, options);
+}
+
+}  // namespace lathe
