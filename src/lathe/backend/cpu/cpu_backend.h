@@ -1,5 +1,5 @@
-// The CPU backend: Ops over kernels compiled for several instruction sets, the best one chosen at run
-// time by CPUID; LATHE_ISA=portable|avx2|avx512 forces one (an error if the CPU lacks it).
+// The CPU backend: Ops over kernels compiled for several instruction sets, the best one chosen at
+// run time by CPUID; LATHE_ISA=portable|avx2|avx512 forces one (an error if the CPU lacks it).
 #pragma once
 
 #include <memory>
@@ -18,6 +18,14 @@ std::vector<Isa> available_isas();
 // LATHE_ISA if set, else the best available.
 Result<Isa> chosen_isa();
 
+// Safe to call from one thread at a time.
 std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads);
+
+// What pack() would do with a matrix, for `lathe doctor --explain`: each kernel that was
+// considered, best first, and why it declined. The last one is taken and has no reason.
+struct KernelChoice {
+  std::string kernel, reason;
+};
+std::vector<KernelChoice> explain_cpu_kernel(Isa isa, const WeightMatrix& weights);
 
 }  // namespace lathe

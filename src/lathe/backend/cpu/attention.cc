@@ -1,0 +1,206 @@
+#include "lathe/backend/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "lathe/backend/cpu/scratch.h"
+
+namespace lathe::cpu {
+namespace {
+
+constexpr int64_t kKeyBlock = 64;     // keys of one step of the softmax
+constexpr int64_t kQueryRows = 48;    // query rows (tokens × heads of a group) of a task, about
+constexpr int64_t kKeyRun = 512;      // keys of a task, when there are few queries
+constexpr float kNothing = -3.0e38f;  // maximum of no scores
+
+struct Task {
+  const SequenceSpan* span;
+  int64_t head;         // key head
+  int64_t first, last;  // tokens of the span
+  int64_t begin, end;   // key positions
+  // Where the maximum, the sum and the weighted values of its rows go, [rows][2 + D]; −1: the
+  // result is whole and goes to the output.
+  int64_t partial;
+};
+
+struct Context {
+  const Kernels& kernels;
+  const AttentionSpec& spec;
+  int64_t layer;
+  const Tensor& q;
+  Tensor& out;
+  int64_t group() const { return spec.heads / spec.kv_heads; }
+};
+
+// Query row r of a task: token first + r / group, head r % group of the group.
+void run(const Context& c, const Task& task, float* partial) {
+  const int64_t size = c.spec.head_size, group = c.group();
+  const int64_t padded = (size + kPanel - 1) / kPanel * kPanel;
+  const int64_t rows = (task.last - task.first) * group;
+  float* queries = scratch(Slot::kInput, rows * size);
+  float* scores = scratch(Slot::kScores, rows * kKeyBlock);
+  float* sums = scratch(Slot::kOutput, rows * padded);
+  float* keys = scratch(Slot::kKeys, size * kKeyBlock);
+  float* values = scratch(Slot::kValues, kKeyBlock * padded);
+  float* maxima = scratch(Slot::kStatistics, 2 * rows);
+  float* totals = maxima + rows;
+
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t token = task.span->first_row + task.first + r / group;
+    std::memcpy(queries + r * size, c.q.row(token) + (task.head * group + r % group) * size,
+                static_cast<size_t>(size) * 4);
+    maxima[r] = kNothing;
+    totals[r] = 0;
+  }
+  std::fill(sums, sums + rows * padded, 0.0f);
+
+  const float* all_keys = task.span->cache->keys(c.layer, task.head);
+  const float* all_values = task.span->cache->values(c.layer, task.head);
+  for (int64_t begin = task.begin; begin < task.end; begin += kKeyBlock) {
+    const int64_t count = std::min(kKeyBlock, task.end - begin);
+    const int64_t columns = (count + kPanel - 1) / kPanel * kPanel;
+    for (int64_t i = 0; i < columns; i += kPanel) {
+      c.kernels.transpose(all_keys + (begin + i) * size, size, std::min<int64_t>(kPanel, count - i),
+                          size, keys + i, kKeyBlock);
+      c.kernels.multiply_rows(keys + i, kKeyBlock, size, queries, size, scores + i, kKeyBlock, rows,
+                              false);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t position = task.span->start + task.first + r / group;
+      const int64_t lowest = c.spec.window > 0 ? position - c.spec.window + 1 : 0;
+      const int64_t lo = std::clamp<int64_t>(lowest - begin, 0, count);
+      const int64_t hi = std::clamp<int64_t>(position + 1 - begin, 0, count);
+      const float shrink =
+          c.kernels.softmax_step(scores + r * kKeyBlock, columns, lo, hi, c.spec.scale,
+                                 c.spec.soft_cap, &maxima[r], &totals[r]);
+      if (shrink != 1.0f) c.kernels.scale(sums + r * padded, shrink, padded);
+    }
+    const float* block = all_values + begin * size;
+    int64_t stride = size;
+    if (padded != size) {
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(values + i * padded, block + i * size, static_cast<size_t>(size) * 4);
+        std::fill(values + i * padded + size, values + (i + 1) * padded, 0.0f);
+      }
+      block = values;
+      stride = padded;
+    }
+    for (int64_t d = 0; d < padded; d += kPanel) {
+      c.kernels.multiply_rows(block + d, stride, count, scores, kKeyBlock, sums + d, padded, rows,
+                              true);
+    }
+  }
+
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = sums + r * padded;
+    if (partial) {
+      float* to = partial + r * (size + 2);
+      to[0] = maxima[r];
+      to[1] = totals[r];
+      std::memcpy(to + 2, row, static_cast<size_t>(size) * 4);
+      continue;
+    }
+    const int64_t token = task.span->first_row + task.first + r / group;
+    float* out = c.out.mutable_row(token) + (task.head * group + r % group) * size;
+    const float inverse = 1.0f / totals[r];
+    for (int64_t d = 0; d < size; ++d) out[d] = row[d] * inverse;
+  }
+}
+
+// Joins the partial results of consecutive runs of keys, in order.
+void join(const Context& c, std::span<const Task> runs, const std::vector<float>& partials) {
+  const int64_t size = c.spec.head_size, group = c.group();
+  const Task& first = runs.front();
+  const int64_t rows = (first.last - first.first) * group;
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto part = [&](const Task& t) { return partials.data() + t.partial + r * (size + 2); };
+    float most = kNothing;
+    for (const Task& t : runs) most = std::max(most, part(t)[0]);
+    const int64_t token = first.span->first_row + first.first + r / group;
+    float* out = c.out.mutable_row(token) + (first.head * group + r % group) * size;
+    std::fill(out, out + size, 0.0f);
+    float total = 0;
+    for (const Task& t : runs) {
+      const float* p = part(t);
+      if (p[1] == 0) continue;  // no key of this run is visible to the row
+      const float weight = std::exp(p[0] - most);
+      total += weight * p[1];
+      for (int64_t d = 0; d < size; ++d) out[d] += weight * p[2 + d];
+    }
+    for (int64_t d = 0; d < size; ++d) out[d] /= total;
+  }
+}
+
+void write_cache(ThreadPool& pool, const AttentionSpec& spec, int64_t layer,
+                 std::span<const SequenceSpan> spans, const Tensor& k, const Tensor& v) {
+  for (const SequenceSpan& span : spans) {
+    pool.parallel_for(span.rows, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t h = 0; h < spec.kv_heads; ++h) {
+        float* keys = span.cache->keys(layer, h);
+        float* values = span.cache->values(layer, h);
+        const size_t bytes = static_cast<size_t>(spec.head_size) * 4;
+        for (int64_t r = begin; r < end; ++r) {
+          const int64_t at = (span.start + r) * spec.head_size;
+          std::memcpy(keys + at, k.row(span.first_row + r) + h * spec.head_size, bytes);
+          std::memcpy(values + at, v.row(span.first_row + r) + h * spec.head_size, bytes);
+        }
+      }
+    });
+  }
+}
+
+}  // namespace
+
+Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spec, int64_t layer,
+              std::span<const SequenceSpan> spans, const Tensor& q, const Tensor& k,
+              const Tensor& v) {
+  LATHE_CHECK(spec.heads % spec.kv_heads == 0);
+  LATHE_CHECK(q.cols() == spec.heads * spec.head_size);
+  LATHE_CHECK(k.cols() == spec.kv_heads * spec.head_size && v.cols() == k.cols());
+  write_cache(pool, spec, layer, spans, k, v);
+
+  Tensor out(q.rows(), q.cols());
+  const Context context{kernels, spec, layer, q, out};
+  const int64_t group = context.group();
+  const int64_t tokens = std::max<int64_t>(1, kQueryRows / group);
+  std::vector<Task> tasks;
+  std::vector<std::pair<size_t, size_t>> joined;  // runs of tasks to be joined
+  int64_t partial_floats = 0;
+  for (const SequenceSpan& span : spans) {
+    LATHE_CHECK(span.start >= 0 && span.start + span.rows <= span.cache->capacity());
+    LATHE_CHECK(span.first_row >= 0 && span.first_row + span.rows <= q.rows());
+    for (int64_t head = 0; head < spec.kv_heads; ++head) {
+      for (int64_t first = 0; first < span.rows; first += tokens) {
+        const int64_t last = std::min(span.rows, first + tokens);
+        const int64_t end = span.start + last;
+        const int64_t begin =
+            spec.window > 0 ? std::max<int64_t>(0, span.start + first - spec.window + 1) : 0;
+        if (span.rows > tokens || end - begin <= kKeyRun) {
+          tasks.push_back({&span, head, first, last, begin, end, -1});
+          continue;
+        }
+        const size_t start = tasks.size();
+        for (int64_t from = begin; from < end; from += kKeyRun) {
+          tasks.push_back(
+              {&span, head, first, last, from, std::min(end, from + kKeyRun), partial_floats});
+          partial_floats += (last - first) * group * (spec.head_size + 2);
+        }
+        joined.emplace_back(start, tasks.size());
+      }
+    }
+  }
+  std::vector<float> partials(static_cast<size_t>(partial_floats));
+  for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    // Long tasks (late queries see more keys) come first, so that the threads end together.
+    const Task& task = tasks[tasks.size() - 1 - static_cast<size_t>(i)];
+    run(context, task, task.partial < 0 ? nullptr : partials.data() + task.partial);
+  });
+  for (const auto& [from, to] : joined) {
+    join(context, std::span(tasks).subspan(from, to - from), partials);
+  }
+  return out;
+}
+
+}  // namespace lathe::cpu

@@ -1,0 +1,57 @@
+#include <cstdlib>
+
+#include "lathe/backend/cpu/cpu_backend.h"
+#include "lathe/base/suggest.h"
+
+namespace lathe {
+
+std::string name_of(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kPortable:
+      break;
+  }
+  return "portable";
+}
+
+std::vector<Isa> available_isas() {
+  std::vector<Isa> isas;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c");
+  // What cmake/isa.cmake compiles the avx512 files for.
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") &&
+                      __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+  if (avx512) isas.push_back(Isa::kAvx512);
+  if (avx2) isas.push_back(Isa::kAvx2);
+#endif
+  isas.push_back(Isa::kPortable);
+  return isas;
+}
+
+Result<Isa> chosen_isa() {
+  const std::vector<Isa> isas = available_isas();
+  const char* wanted = std::getenv("LATHE_ISA");
+  if (!wanted || !*wanted) return isas.front();
+  std::vector<std::string> names;
+  for (const Isa isa : isas) {
+    names.push_back(name_of(isa));
+    if (names.back() == wanted) return isa;
+  }
+  for (const Isa isa : {Isa::kAvx512, Isa::kAvx2}) {
+    if (name_of(isa) == wanted) {
+      return unsupported("LATHE_ISA={}: this CPU lacks it", wanted)
+          .with_hint("unset LATHE_ISA to use " + names.front());
+    }
+  }
+  return bad_input("LATHE_ISA={}: no such instruction set", wanted)
+      .with_hint(suggest(wanted, names));
+}
+
+}  // namespace lathe

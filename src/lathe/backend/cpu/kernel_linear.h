@@ -1,0 +1,354 @@
+// Matrix kernels over lanes: packed codes times few tokens, decoding to f32 tiles, and tiles times
+// many tokens. Included after lanes_*.h, once per instruction set.
+#pragma once
+
+#include "lathe/backend/cpu/kernels.h"
+
+namespace lathe::cpu {
+namespace {
+
+// Bytes of 8 columns × 16 rows.
+template <Codes kCodes>
+constexpr int64_t kStepBytes = kCodes == Codes::kF32                             ? 512
+                               : kCodes == Codes::kF16 || kCodes == Codes::kBf16 ? 256
+                               : kCodes == Codes::kInt8                          ? 128
+                                                                                 : 64;
+
+struct Tables {
+  Table low, high;
+};
+
+// The unscaled weights of column k + J (k a multiple of 8) from the packed step at `p`.
+template <Codes kCodes, int kHigh, int J>
+LANE F column(const Tables& tables, const uint8_t* p, const I& low, const I& high) {
+  if constexpr (kCodes == Codes::kF32) {
+    return load(reinterpret_cast<const float*>(p) + J * kPanel);
+  } else if constexpr (kCodes == Codes::kF16) {
+    return load_f16(p + J * 32);
+  } else if constexpr (kCodes == Codes::kBf16) {
+    const I pair = load_int(p + J / 2 * 64);
+    return J % 2 == 0 ? bf16_low(pair) : bf16_high(pair);
+  } else if constexpr (kCodes == Codes::kInt8) {
+    return byte_of<J % 4>(load_int(p + J / 4 * 64));
+  } else if constexpr (kHigh == 0) {
+    return lookup(tables.low, shift_right<4 * J>(low));
+  } else {
+    return add(lookup(tables.low, shift_right<4 * J>(low)),
+               lookup(tables.high, shift_right<kHigh * J>(high)));
+  }
+}
+
+// Calls fn.template at<J>(weights) for the eight columns of a step.
+template <Codes kCodes, int kHigh, typename Fn>
+LANE void step(const PackedView* w, const Tables& tables, const uint8_t* p,
+               const uint8_t* panel_high, int64_t k, Fn& fn) {
+  I low{}, high{};
+  if constexpr (kCodes == Codes::kInt4) low = load_int(p);
+  if constexpr (kHigh > 0) {
+    constexpr int64_t kColumns = 32 / kHigh;
+    high = shift_right(load_int(panel_high + k / kColumns * 64),
+                       static_cast<int>(k % kColumns) * kHigh);
+  }
+  (void)w;
+  fn.template at<0>(column<kCodes, kHigh, 0>(tables, p, low, high));
+  fn.template at<1>(column<kCodes, kHigh, 1>(tables, p, low, high));
+  fn.template at<2>(column<kCodes, kHigh, 2>(tables, p, low, high));
+  fn.template at<3>(column<kCodes, kHigh, 3>(tables, p, low, high));
+  fn.template at<4>(column<kCodes, kHigh, 4>(tables, p, low, high));
+  fn.template at<5>(column<kCodes, kHigh, 5>(tables, p, low, high));
+  fn.template at<6>(column<kCodes, kHigh, 6>(tables, p, low, high));
+  fn.template at<7>(column<kCodes, kHigh, 7>(tables, p, low, high));
+}
+
+LANE F group_scale(const PackedView* w, int64_t panel, int64_t g) {
+  const int64_t at = (panel * w->groups + g) * kPanel;
+  switch (w->scale_kind) {
+    case Scales::kF32:
+      return load(static_cast<const float*>(w->scales) + at);
+    case Scales::kF16:
+      return load_f16(static_cast<const uint16_t*>(w->scales) + at);
+    case Scales::kSuper: {
+      const int64_t super = (panel * w->supers + g / w->groups_per_super) * kPanel;
+      return mul(load_f16(w->super_scales + super),
+                 load_i8(static_cast<const int8_t*>(w->scales) + at));
+    }
+    case Scales::kNone:
+      break;
+  }
+  return set1(1.0f);
+}
+
+LANE bool has_offset(const PackedView* w) { return w->zeros || w->offsets || w->mins; }
+
+// What is added to scale · value.
+LANE F group_offset(const PackedView* w, int64_t panel, int64_t g, const F& scale) {
+  const int64_t at = (panel * w->groups + g) * kPanel;
+  if (w->zeros) return sub(zero(), mul(scale, load_u8(w->zeros + at)));
+  if (w->offsets) return load_f16(w->offsets + at);
+  const int64_t super = (panel * w->supers + g / w->groups_per_super) * kPanel;
+  return sub(zero(), mul(load_f16(w->super_mins + super), load_u8(w->mins + at)));
+}
+
+// ---- few tokens -------------------------------------------------------------------------------
+
+// Independent chains per token, so that the latency of the addition is hidden.
+template <int kTokens>
+constexpr int kChains = kTokens == 1   ? 4
+                        : kTokens == 2 ? 2
+                                       : 1;
+
+template <int kTokens>
+struct Products {
+  const float* x;
+  int64_t ldx;
+  F sums[kTokens][kChains<kTokens>];
+
+  template <int J>
+  LANE_MEMBER void at(const F& weights) {
+    for (int t = 0; t < kTokens; ++t) {
+      F& s = sums[t][J % kChains<kTokens>];
+      s = fma(weights, set1(x[t * ldx + J]), s);
+    }
+  }
+  LANE_MEMBER void clear() {
+    for (auto& token : sums) {
+      for (F& s : token) s = zero();
+    }
+  }
+  LANE_MEMBER F total(int t) const {
+    if constexpr (kTokens == 1) {
+      return add(add(sums[t][0], sums[t][1]), add(sums[t][2], sums[t][3]));
+    } else if constexpr (kTokens == 2) {
+      return add(sums[t][0], sums[t][1]);
+    } else {
+      return sums[t][0];
+    }
+  }
+};
+
+template <Codes kCodes, int kHigh, int kTokens>
+void few(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
+         const float* sums, const float* bias, float* y, int64_t ldy) noexcept {
+  const Tables tables{load_table(w->table), load_table(w->high_table)};
+  const bool offset = has_offset(w);
+  for (int64_t panel = begin; panel < end; ++panel) {
+    const uint8_t* p = w->data + panel * w->panel_bytes;
+    const uint8_t* high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
+    const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
+    F total[kTokens];
+    for (F& t : total) t = bias ? load_part(bias + panel * kPanel, rows) : zero();
+    Products<kTokens> products;
+    products.ldx = ldx;
+    for (int64_t g = 0; g < w->groups; ++g) {
+      const int64_t first_column = g * w->group;
+      const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
+      products.clear();
+      for (int64_t k = first_column; k < last; k += 8, p += kStepBytes<kCodes>) {
+        prefetch(p + 2048);
+        products.x = x + k;
+        step<kCodes, kHigh>(w, tables, p, high, k, products);
+      }
+      if constexpr (kCodes == Codes::kF32 || kCodes == Codes::kF16 || kCodes == Codes::kBf16) {
+        for (int t = 0; t < kTokens; ++t) total[t] = add(total[t], products.total(t));
+      } else {
+        const F scale = group_scale(w, panel, g);
+        for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, products.total(t), total[t]);
+        if (offset) {
+          const F o = group_offset(w, panel, g, scale);
+          for (int t = 0; t < kTokens; ++t) {
+            total[t] = fma(o, set1(sums[t * w->groups + g]), total[t]);
+          }
+        }
+      }
+    }
+    for (int t = 0; t < kTokens; ++t) store_part(y + t * ldy + panel * kPanel, total[t], rows);
+  }
+}
+
+template <Codes kCodes, int kHigh>
+void few_of(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
+            const float* sums, int32_t tokens, const float* bias, float* y, int64_t ldy) noexcept {
+  static_assert(kFewTokens == 4);
+  switch (tokens) {
+    case 1:
+      return few<kCodes, kHigh, 1>(w, begin, end, x, ldx, sums, bias, y, ldy);
+    case 2:
+      return few<kCodes, kHigh, 2>(w, begin, end, x, ldx, sums, bias, y, ldy);
+    case 3:
+      return few<kCodes, kHigh, 3>(w, begin, end, x, ldx, sums, bias, y, ldy);
+    default:
+      return few<kCodes, kHigh, 4>(w, begin, end, x, ldx, sums, bias, y, ldy);
+  }
+}
+
+void multiply_few(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
+                  const float* sums, int32_t tokens, const float* bias, float* y,
+                  int64_t ldy) noexcept {
+  switch (w->codes) {
+    case Codes::kF32:
+      return few_of<Codes::kF32, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+    case Codes::kF16:
+      return few_of<Codes::kF16, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+    case Codes::kBf16:
+      return few_of<Codes::kBf16, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+    case Codes::kInt8:
+      return few_of<Codes::kInt8, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+    case Codes::kInt4:
+      break;
+  }
+  if (w->high_bits == 1) {
+    return few_of<Codes::kInt4, 1>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+  }
+  if (w->high_bits == 2) {
+    return few_of<Codes::kInt4, 2>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+  }
+  few_of<Codes::kInt4, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+}
+
+// ---- decoding ---------------------------------------------------------------------------------
+
+struct Writer {
+  float* tile;
+  int64_t stride;
+  F scale, offset, zero_point;
+  bool scaled, with_offset;
+
+  template <int J>
+  LANE_MEMBER void at(const F& weights) {
+    F v = weights;
+    if (scaled) v = mul(scale, sub(v, zero_point));
+    if (with_offset) v = add(v, offset);
+    store(tile + J * stride, v);
+  }
+};
+
+template <Codes kCodes, int kHigh>
+void decode_of(const PackedView* w, int64_t panel, int64_t begin, int64_t end, float* tile,
+               int64_t stride) noexcept {
+  const Tables tables{load_table(w->table), load_table(w->high_table)};
+  const uint8_t* data = w->data + panel * w->panel_bytes;
+  const uint8_t* high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
+  Writer writer{};
+  writer.stride = stride;
+  writer.scaled = w->scale_kind != Scales::kNone;
+  writer.with_offset = w->offsets || w->mins;
+  writer.zero_point = zero();
+  for (int64_t g = begin / w->group; g * w->group < end; ++g) {
+    const int64_t first_column = g * w->group > begin ? g * w->group : begin;
+    const int64_t last = (g + 1) * w->group < end ? (g + 1) * w->group : end;
+    if (writer.scaled) {
+      writer.scale = group_scale(w, panel, g);
+      if (w->zeros) writer.zero_point = load_u8(w->zeros + (panel * w->groups + g) * kPanel);
+      if (writer.with_offset) writer.offset = group_offset(w, panel, g, writer.scale);
+    }
+    for (int64_t k = first_column; k < last; k += 8) {
+      writer.tile = tile + (k - begin) * stride;
+      step<kCodes, kHigh>(w, tables, data + k / 8 * kStepBytes<kCodes>, high, k, writer);
+    }
+  }
+}
+
+void decode(const PackedView* w, int64_t panel, int64_t begin, int64_t end, float* tile,
+            int64_t stride) noexcept {
+  switch (w->codes) {
+    case Codes::kF32:
+      return decode_of<Codes::kF32, 0>(w, panel, begin, end, tile, stride);
+    case Codes::kF16:
+      return decode_of<Codes::kF16, 0>(w, panel, begin, end, tile, stride);
+    case Codes::kBf16:
+      return decode_of<Codes::kBf16, 0>(w, panel, begin, end, tile, stride);
+    case Codes::kInt8:
+      return decode_of<Codes::kInt8, 0>(w, panel, begin, end, tile, stride);
+    case Codes::kInt4:
+      break;
+  }
+  if (w->high_bits == 1) return decode_of<Codes::kInt4, 1>(w, panel, begin, end, tile, stride);
+  if (w->high_bits == 2) return decode_of<Codes::kInt4, 2>(w, panel, begin, end, tile, stride);
+  decode_of<Codes::kInt4, 0>(w, panel, begin, end, tile, stride);
+}
+
+// ---- tiles times many tokens ------------------------------------------------------------------
+
+// Outer products: each column of the tile is loaded once and multiplied with one value per token.
+template <int kPanels, int kTokens, bool kPacked>
+LANE void block(const float* tile, int64_t stride, int64_t depth, const float* x, int64_t ldx,
+                float* y, int64_t ldy, bool accumulate) {
+  F acc[kPanels][kTokens];
+  for (int p = 0; p < kPanels; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      acc[p][t] = accumulate ? load(y + t * ldy + p * kPanel) : zero();
+    }
+  }
+  for (int64_t k = 0; k < depth; ++k, tile += stride) {
+    F weights[kPanels];
+    for (int p = 0; p < kPanels; ++p) weights[p] = load(tile + p * kPanel);
+    for (int t = 0; t < kTokens; ++t) {
+      const F value = set1(kPacked ? x[k * kTokensAtOnce + t] : x[t * ldx + k]);
+      for (int p = 0; p < kPanels; ++p) acc[p][t] = fma(weights[p], value, acc[p][t]);
+    }
+  }
+  for (int p = 0; p < kPanels; ++p) {
+    for (int t = 0; t < kTokens; ++t) store(y + t * ldy + p * kPanel, acc[p][t]);
+  }
+}
+
+template <int kPanels, int kTokens, bool kPacked>
+void block_of(const float* tile, int64_t stride, int64_t depth, const float* x, int64_t ldx,
+              float* y, int64_t ldy, int32_t tokens, bool accumulate) noexcept {
+  if constexpr (kTokens > 0) {
+    if (tokens == kTokens) {
+      block<kPanels, kTokens, kPacked>(tile, stride, depth, x, ldx, y, ldy, accumulate);
+    } else {
+      block_of<kPanels, kTokens - 1, kPacked>(tile, stride, depth, x, ldx, y, ldy, tokens,
+                                              accumulate);
+    }
+  }
+}
+
+void multiply(const float* tile, int64_t stride, int64_t depth, const float* x, float* y,
+              int64_t ldy, int32_t panels, int32_t tokens, bool accumulate) noexcept {
+  if (panels == 1) {
+    block_of<1, kTokensAtOnce, true>(tile, stride, depth, x, 0, y, ldy, tokens, accumulate);
+  } else {
+    block_of<kPanelsAtOnce, kTokensAtOnce, true>(tile, stride, depth, x, 0, y, ldy, tokens,
+                                                 accumulate);
+  }
+}
+
+void multiply_rows(const float* tile, int64_t stride, int64_t depth, const float* x, int64_t ldx,
+                   float* y, int64_t ldy, int64_t tokens, bool accumulate) noexcept {
+  for (int64_t t = 0; t < tokens; t += kTokensAtOnce) {
+    const int64_t left = tokens - t < kTokensAtOnce ? tokens - t : kTokensAtOnce;
+    block_of<1, kTokensAtOnce, false>(tile, stride, depth, x + t * ldx, ldx, y + t * ldy, ldy,
+                                      static_cast<int32_t>(left), accumulate);
+  }
+}
+
+void transpose(const float* from, int64_t ld_from, int64_t rows, int64_t cols, float* to,
+               int64_t ld_to) noexcept {
+  for (int64_t c = 0; c < cols; c += kPanel) {
+    const int64_t left = cols - c < kPanel ? cols - c : kPanel;
+    F r[16];
+    for (int64_t i = 0; i < 16; ++i) {
+      r[i] = i >= rows        ? zero()
+             : left == kPanel ? load(from + i * ld_from + c)
+                              : load_part(from + i * ld_from + c, left);
+    }
+    transpose16(r);
+    for (int64_t i = 0; i < left; ++i) store(to + (c + i) * ld_to, r[i]);
+  }
+}
+
+float dot(const float* a, const float* b, int64_t n) noexcept {
+  F s[4] = {zero(), zero(), zero(), zero()};
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    for (int j = 0; j < 4; ++j) s[j] = fma(load(a + i + 16 * j), load(b + i + 16 * j), s[j]);
+  }
+  for (; i + 16 <= n; i += 16) s[0] = fma(load(a + i), load(b + i), s[0]);
+  if (i < n) s[1] = fma(load_part(a + i, n - i), load_part(b + i, n - i), s[1]);
+  return sum(add(add(s[0], s[1]), add(s[2], s[3])));
+}
+
+}  // namespace
+}  // namespace lathe::cpu

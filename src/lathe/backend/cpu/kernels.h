@@ -1,0 +1,123 @@
+// The kernels that one instruction set offers, and the packed weight layouts that they read.
+//
+// This header stands between the files compiled for one instruction set and the rest, so it is
+// plain C in spirit: no standard library, no inline function, no type with a constructor. All
+// kernels are noexcept, allocate nothing and take raw pointers that need no alignment unless
+// stated.
+//
+// Shape letters: T tokens, N rows out, K columns in, D head size.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace lathe::cpu {
+
+// Rows of a panel: 16 matrix rows are interleaved, so that lane i of a vector belongs to row i.
+constexpr int kPanel = 16;
+// Columns of packed data are padded with zero codes to a multiple of this.
+constexpr int kColumnUnit = 32;
+// The most tokens that multiply_few() takes.
+constexpr int kFewTokens = 4;
+
+// Packed codes of one panel, for 8 consecutive columns k … k+7:
+enum class Codes : int32_t {
+  kF32,   // [8][16] f32
+  kF16,   // [8][16] f16
+  kBf16,  // [4][16] dwords; low half = even column, high half = odd column
+  kInt8,  // [2][16] dwords; byte j = column 4·i + j, two's complement
+  kInt4,  // [1][16] dwords; bits 4j … 4j+3 = column j, an index into `table`
+};
+
+enum class Scales : int32_t {
+  kNone,   // floats
+  kF32,    // f32 [panels][groups][16]
+  kF16,    // f16 [panels][groups][16]
+  kSuper,  // int8 [panels][groups][16], times f16 `super_scales` [panels][supers][16]
+};
+
+// weight(row, k) = scale · (value − zero) + offset, all per row and group of columns; value = code
+// (int8), table[code] (int4) plus high_table[high code], or the float itself.
+struct PackedView {
+  Codes codes;
+  int32_t high_bits;  // 0, 1 or 2 further bits per code, in their own plane
+  int64_t rows, cols;
+  int64_t group, groups;  // columns per group (a multiple of 8), groups per row
+  const uint8_t* data;    // [panels], each panel_bytes; aligned to 64
+  int64_t panel_bytes;
+  // [panels]; dwords of 16 rows, dword = 16 (two bits) or 32 (one bit) consecutive columns.
+  const uint8_t* high;
+  int64_t high_panel_bytes;
+  float table[16];       // kInt4
+  float high_table[16];  // indexed by the low four bits of what is left after shifting: repeated
+  Scales scale_kind;
+  const void* scales;
+  const uint16_t* super_scales;
+  int64_t groups_per_super, supers;
+  const uint8_t* zeros;        // u8 [panels][groups][16], or null
+  const uint16_t* offsets;     // f16 [panels][groups][16], or null
+  const uint8_t* mins;         // u8 [panels][groups][16], offset = −super_min · min, or null
+  const uint16_t* super_mins;  // f16 [panels][supers][16]
+};
+
+enum class Unary : int32_t { kSilu, kGeluErf, kGeluTanh, kRelu };
+
+struct Kernels {
+  int32_t tokens_at_once;  // tokens of one multiply() call
+  int32_t panels_at_once;  // panels of one multiply() call
+
+  // y[t][n] = Σ_k x[t][k]·w[n][k] + bias[n] for the rows n of panels [begin, end), t < tokens ≤ 4.
+  // x [T][ldx] is zero from K to the next multiple of kColumnUnit; sums [T][groups] holds Σ x over
+  // each group (null if the format has neither zeros nor offsets nor mins); bias [N] or null;
+  // y [T][ldy].
+  void (*multiply_few)(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
+                       const float* sums, int32_t tokens, const float* bias, float* y,
+                       int64_t ldy) noexcept;
+  // tile[k − begin][lane] = w[16·panel + lane][k] for k in [begin, end); begin is a multiple of
+  // kColumnUnit. Row stride `stride` ≥ 16 floats; up to 7 rows past the end are written.
+  void (*decode)(const PackedView* w, int64_t panel, int64_t begin, int64_t end, float* tile,
+                 int64_t stride) noexcept;
+  // y[t][16p + lane] (+)= Σ_k x(t, k)·tile[k][16p + lane] for p < panels ≤ panels_at_once and
+  // t < tokens ≤ tokens_at_once. x(t, k) = x[k·tokens_at_once + t].
+  void (*multiply)(const float* tile, int64_t stride, int64_t depth, const float* x, float* y,
+                   int64_t ldy, int32_t panels, int32_t tokens, bool accumulate) noexcept;
+  // The same for one panel with x(t, k) = x[t·ldx + k], any number of tokens.
+  void (*multiply_rows)(const float* tile, int64_t stride, int64_t depth, const float* x,
+                        int64_t ldx, float* y, int64_t ldy, int64_t tokens,
+                        bool accumulate) noexcept;
+  // to[c][r] = from[r][c] for r < rows ≤ 16, c < cols; lanes r in [rows, 16) are set to zero.
+  void (*transpose)(const float* from, int64_t ld_from, int64_t rows, int64_t cols, float* to,
+                    int64_t ld_to) noexcept;
+  float (*dot)(const float* a, const float* b, int64_t n) noexcept;
+
+  void (*add)(float* a, const float* b, int64_t n) noexcept;                // a += b
+  void (*scale)(float* a, float s, int64_t n) noexcept;                     // a *= s
+  void (*activate)(Unary f, float* x, int64_t n) noexcept;                  // x = f(x)
+  void (*gate)(Unary f, float* gate, const float* up, int64_t n) noexcept;  // gate = f(gate)·up
+  void (*soft_cap)(float cap, float* x, int64_t n) noexcept;                // cap·tanh(x/cap)
+  void (*rms_norm)(const float* x, const float* w, float eps, int64_t n, float* y) noexcept;
+  // b may be null.
+  void (*layer_norm)(const float* x, const float* w, const float* b, float eps, int64_t n,
+                     float* y) noexcept;
+  // x[i], x[i + half] rotated by (cosine[i], sine[i]), i < half.
+  void (*rotate)(float* x, const float* cosine, const float* sine, int64_t half) noexcept;
+  // One step of the online softmax over s[0, n), n a multiple of 16. Scores in [lo, hi) are
+  // scaled, capped (cap > 0) and replaced by exp(score − maximum); the rest becomes 0. `maximum`
+  // and `sum` carry over from block to block; returns the factor for what was summed before.
+  float (*softmax_step)(float* s, int64_t n, int64_t lo, int64_t hi, float scale, float cap,
+                        float* maximum, float* sum) noexcept;
+
+  // For the ceilings: `rounds` times 16 independent chains of fused multiply-add; returns a sum so
+  // that the work is not dropped. *flops receives the operations of one round.
+  float (*burn)(int64_t rounds, int64_t* flops) noexcept;
+  // Sums n bytes (a multiple of 256) as integers, as fast as memory gives them.
+  uint32_t (*read)(const uint8_t* p, int64_t n) noexcept;
+};
+
+extern const Kernels kPortableKernels;
+#if defined(__x86_64__)
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+#endif
+
+}  // namespace lathe::cpu

@@ -1,0 +1,8 @@
+#include "lathe/backend/cpu/lanes_portable.h"
+// The lanes come first.
+#include "lathe/backend/cpu/kernel_linear.h"
+#include "lathe/backend/cpu/kernel_rows.h"
+
+namespace lathe::cpu {
+LATHE_KERNEL_TABLE(kPortableKernels);
+}  // namespace lathe::cpu

@@ -1,0 +1,249 @@
+#include "lathe/backend/cpu/linear.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "lathe/backend/cpu/scratch.h"
+
+namespace lathe::cpu {
+namespace {
+
+// Columns of a tile. 2 panels × 256 columns × 4 bytes = 32 kB: the first-level cache, together with
+// the 12 kB of x that one call of the kernel reads.
+constexpr int64_t kTileColumns = 256;
+// Tokens whose input is packed at a time: 240 × 256 × 4 bytes = 240 kB stay in the second-level
+// cache.
+constexpr int64_t kTokenChunk = 240;
+// Bytes of codes in one task of a product with few tokens.
+constexpr int64_t kTaskBytes = 128 << 10;
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+int64_t panels_of(const CpuPacked& w) { return (w.rows() + kPanel - 1) / kPanel; }
+
+// ---- few tokens -------------------------------------------------------------------------------
+
+// Rows of a matrix that is decoded when used: one row at a time, then dot products.
+void few_decoded(const Kernels& kernels, const Product& p, int64_t begin, int64_t end,
+                 const Tensor& x) {
+  const int64_t cols = x.cols(), rows = p.weight->rows();
+  float* row = scratch(Slot::kTile, cols);
+  for (int64_t n = begin; n < end; ++n) {
+    p.weight->source().decode_rows(n, n + 1, row);
+    for (int64_t t = 0; t < x.rows(); ++t) {
+      p.out[t * rows + n] = kernels.dot(row, x.row(t), cols) + (p.bias ? p.bias[n] : 0.0f);
+    }
+  }
+}
+
+// Σ x over groups of columns, in f32, per token.
+void group_sums(const float* x, int64_t ldx, int64_t tokens, const PackedView& v, float* sums) {
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t g = 0; g < v.groups; ++g) {
+      const int64_t last = std::min(v.cols, (g + 1) * v.group);
+      double s = 0;
+      for (int64_t k = g * v.group; k < last; ++k) s += x[t * ldx + k];
+      sums[t * v.groups + g] = static_cast<float>(s);
+    }
+  }
+}
+
+void few(const Kernels& kernels, ThreadPool& pool, std::span<const Product> products,
+         const Tensor& x) {
+  const int64_t tokens = x.rows(), cols = x.cols(), ldx = round_up(cols, kColumnUnit);
+  float* padded = scratch(Slot::kInput, tokens * ldx);
+  for (int64_t t = 0; t < tokens; ++t) {
+    std::memcpy(padded + t * ldx, x.row(t), static_cast<size_t>(cols) * 4);
+    std::fill(padded + t * ldx + cols, padded + (t + 1) * ldx, 0.0f);
+  }
+  struct Task {
+    const Product* product;
+    int64_t begin, end;  // panels, or rows of a matrix decoded when used
+    const float* sums;
+  };
+  std::vector<Task> tasks;
+  std::vector<std::vector<float>> all_sums;
+  for (const Product& p : products) {
+    const PackedView* v = p.weight->view();
+    const float* sums = nullptr;
+    if (v && (v->zeros || v->offsets || v->mins)) {
+      all_sums.emplace_back(static_cast<size_t>(tokens * v->groups));
+      group_sums(padded, ldx, tokens, *v, all_sums.back().data());
+      sums = all_sums.back().data();
+    }
+    const int64_t count = v ? panels_of(*p.weight) : p.weight->rows();
+    const int64_t unit_bytes = v ? v->panel_bytes + v->high_panel_bytes : 2 * cols;
+    const int64_t most = (count + 2 * pool.size() - 1) / (2 * pool.size());
+    const int64_t step =
+        std::clamp<int64_t>(kTaskBytes / std::max<int64_t>(1, unit_bytes), 1, most);
+    for (int64_t i = 0; i < count; i += step) {
+      tasks.push_back({&p, i, std::min(count, i + step), sums});
+    }
+  }
+  for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    const Task& task = tasks[static_cast<size_t>(i)];
+    const Product& p = *task.product;
+    if (!p.weight->view()) {
+      few_decoded(kernels, p, task.begin, task.end, x);
+      return;
+    }
+    kernels.multiply_few(p.weight->view(), task.begin, task.end, padded, ldx, task.sums,
+                         static_cast<int32_t>(tokens), p.bias, p.out, p.weight->rows());
+  });
+}
+
+// ---- many tokens ------------------------------------------------------------------------------
+
+// x of one chunk of tokens as [token blocks][K][tokens_at_once], tokens past the end being 0.
+void pack_input(ThreadPool& pool, const Tensor& x, int64_t first, int64_t tokens, int64_t block,
+                float* packed) {
+  const int64_t cols = x.cols();
+  pool.parallel_for((tokens + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      float* out = packed + b * block * cols;
+      const int64_t count = std::min(block, tokens - b * block);
+      for (int64_t k0 = 0; k0 < cols; k0 += 16) {  // one cache line of each token
+        const int64_t k1 = std::min(cols, k0 + 16);
+        for (int64_t t = 0; t < block; ++t) {
+          const float* row = t < count ? x.row(first + b * block + t) : nullptr;
+          for (int64_t k = k0; k < k1; ++k) out[k * block + t] = row ? row[k] : 0.0f;
+        }
+      }
+    }
+  });
+}
+
+struct Chunk {
+  int64_t first, tokens;  // of x
+  const float* packed;    // [token blocks][K][tokens_at_once]
+};
+
+// All tokens [from, to) of the chunk times one tile: panels × [k0, k1).
+void tile_times_tokens(const Kernels& kernels, const Product& p, const Chunk& chunk, int64_t cols,
+                       int64_t from, int64_t to, int64_t panel, int64_t panels, int64_t k0,
+                       int64_t k1, const float* tile) {
+  const int64_t block = kernels.tokens_at_once, stride = kernels.panels_at_once * kPanel;
+  const int64_t rows = p.weight->rows();
+  const int64_t valid = std::min(panels * kPanel, rows - panel * kPanel);
+  for (int64_t t = from; t < to; t += block) {
+    const int64_t count = std::min(block, chunk.tokens - t);
+    const float* x = chunk.packed + (t / block * cols + k0) * block;
+    float* y = p.out + (chunk.first + t) * rows + panel * kPanel;
+    if (valid == panels * kPanel) {
+      kernels.multiply(tile, stride, k1 - k0, x, y, rows, static_cast<int32_t>(panels),
+                       static_cast<int32_t>(count), k0 > 0);
+      continue;
+    }
+    float* whole = scratch(Slot::kOutput, block * stride);
+    for (int64_t i = 0; k0 > 0 && i < count; ++i) {
+      std::copy_n(y + i * rows, valid, whole + i * stride);
+    }
+    kernels.multiply(tile, stride, k1 - k0, x, whole, stride, static_cast<int32_t>(panels),
+                     static_cast<int32_t>(count), k0 > 0);
+    for (int64_t i = 0; i < count; ++i) std::copy_n(whole + i * stride, valid, y + i * rows);
+  }
+}
+
+void add_bias(const Product& p, const Chunk& chunk, int64_t from, int64_t to, int64_t panel,
+              int64_t panels) {
+  if (!p.bias) return;
+  const int64_t rows = p.weight->rows(), end = std::min(rows, (panel + panels) * kPanel);
+  for (int64_t t = from; t < std::min(to, chunk.tokens); ++t) {
+    float* y = p.out + (chunk.first + t) * rows;
+    for (int64_t n = panel * kPanel; n < end; ++n) y[n] += p.bias[n];
+  }
+}
+
+// Panels [begin, end) of one product with tokens [from, to) of the chunk.
+void many(const Kernels& kernels, const Product& p, const Chunk& chunk, int64_t cols, int64_t begin,
+          int64_t end, int64_t from, int64_t to) {
+  const int64_t at_once = kernels.panels_at_once, stride = at_once * kPanel;
+  if (const PackedView* v = p.weight->view()) {
+    float* tile = scratch(Slot::kTile, (kTileColumns + 8) * stride);
+    for (int64_t k0 = 0; k0 < cols; k0 += kTileColumns) {
+      const int64_t k1 = std::min(cols, k0 + kTileColumns);
+      for (int64_t panel = begin; panel < end; panel += at_once) {
+        const int64_t panels = std::min(at_once, end - panel);
+        for (int64_t i = 0; i < panels; ++i) {
+          kernels.decode(v, panel + i, k0, k1, tile + i * kPanel, stride);
+        }
+        tile_times_tokens(kernels, p, chunk, cols, from, to, panel, panels, k0, k1, tile);
+      }
+    }
+    for (int64_t panel = begin; panel < end; panel += at_once) {
+      add_bias(p, chunk, from, to, panel, std::min(at_once, end - panel));
+    }
+    return;
+  }
+  // Whole rows are decoded at once, so the panels are the outer loop.
+  float* tile = scratch(Slot::kTile, kTileColumns * stride);
+  float* decoded = scratch(Slot::kValues, stride * cols);
+  for (int64_t panel = begin; panel < end; panel += at_once) {
+    const int64_t panels = std::min(at_once, end - panel);
+    const int64_t last = std::min(p.weight->rows(), (panel + panels) * kPanel);
+    p.weight->source().decode_rows(panel * kPanel, last, decoded);
+    for (int64_t k0 = 0; k0 < cols; k0 += kTileColumns) {
+      const int64_t k1 = std::min(cols, k0 + kTileColumns);
+      for (int64_t i = 0; i < panels; ++i) {
+        const int64_t rows = std::min<int64_t>(kPanel, last - (panel + i) * kPanel);
+        kernels.transpose(decoded + i * kPanel * cols + k0, cols, rows, k1 - k0, tile + i * kPanel,
+                          stride);
+      }
+      tile_times_tokens(kernels, p, chunk, cols, from, to, panel, panels, k0, k1, tile);
+    }
+    add_bias(p, chunk, from, to, panel, panels);
+  }
+}
+
+void many_tokens(const Kernels& kernels, ThreadPool& pool, std::span<const Product> products,
+                 const Tensor& x) {
+  const int64_t cols = x.cols(), block = kernels.tokens_at_once;
+  Tensor packed(round_up(std::min(x.rows(), kTokenChunk), block), cols);
+  for (int64_t first = 0; first < x.rows(); first += kTokenChunk) {
+    const Chunk chunk{first, std::min(kTokenChunk, x.rows() - first), packed.data()};
+    pack_input(pool, x, first, chunk.tokens, block, packed.mutable_data());
+    struct Task {
+      const Product* product;
+      int64_t begin, end, from, to;
+    };
+    std::vector<Task> tasks;
+    for (const Product& p : products) {
+      const int64_t panels = panels_of(*p.weight);
+      // Enough tasks for an even load; tokens are split only where panels are too few for that.
+      const int64_t wanted = 4 * pool.size();
+      const int64_t step =
+          std::max(kernels.panels_at_once + int64_t{0},
+                   round_up((panels + wanted - 1) / wanted, kernels.panels_at_once));
+      const int64_t panel_tasks = (panels + step - 1) / step;
+      const int64_t blocks = (chunk.tokens + block - 1) / block;
+      const int64_t splits =
+          pool.size() == 1 ? 1 : std::clamp<int64_t>(pool.size() * 2 / panel_tasks, 1, blocks);
+      const int64_t token_step = (blocks + splits - 1) / splits * block;
+      for (int64_t i = 0; i < panels; i += step) {
+        for (int64_t t = 0; t < chunk.tokens; t += token_step) {
+          tasks.push_back(
+              {&p, i, std::min(panels, i + step), t, std::min(chunk.tokens, t + token_step)});
+        }
+      }
+    }
+    for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+      const Task& t = tasks[static_cast<size_t>(i)];
+      many(kernels, *t.product, chunk, cols, t.begin, t.end, t.from, t.to);
+    });
+  }
+}
+
+}  // namespace
+
+void multiply(const Kernels& kernels, ThreadPool& pool, std::span<const Product> products,
+              const Tensor& x) {
+  for (const Product& p : products) LATHE_CHECK(p.weight->cols() == x.cols());
+  if (x.rows() == 0) return;
+  if (x.rows() <= kFewTokens) {
+    few(kernels, pool, products, x);
+  } else {
+    many_tokens(kernels, pool, products, x);
+  }
+}
+
+}  // namespace lathe::cpu

@@ -1,0 +1,376 @@
+// The list of packers: stored formats → panels of 16 interleaved rows.
+//
+// Each packer fills one row at a time: byte-wide codes of the row, then the scales of its groups.
+// Interleaving is the same for all.
+#include <algorithm>
+#include <cstring>
+
+#include "lathe/backend/cpu/packed.h"
+#include "lathe/formats/gguf_blocks.h"
+#include "lathe/formats/gguf_types.h"
+#include "lathe/formats/layouts.h"
+
+namespace lathe::cpu {
+namespace {
+
+using Reason = std::optional<std::string>;
+
+template <typename T>
+T load(const uint8_t* p, int64_t index = 0) {
+  T value;
+  std::memcpy(&value, p + index * static_cast<int64_t>(sizeof(T)), sizeof(T));
+  return value;
+}
+template <typename T>
+void put(const Block& block, int64_t index, T value) {
+  std::memcpy(block.data() + index * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+}
+
+PackedStorage shaped(const WeightMatrix& w, Codes codes, int64_t group, Scales scales) {
+  PackedStorage s;
+  s.view.codes = codes;
+  s.view.rows = w.rows();
+  s.view.cols = w.cols();
+  s.view.group = group > 0 && group < w.cols() ? group : w.cols();
+  s.view.groups = (w.cols() + s.view.group - 1) / s.view.group;
+  s.view.scale_kind = scales;
+  s.view.groups_per_super = 1;
+  return s;
+}
+
+// Scales of group g of row r lie here.
+struct Place {
+  int64_t panel, lane;
+  const PackedView& v;
+  int64_t group(int64_t g) const { return (panel * v.groups + g) * kPanel + lane; }
+  int64_t super(int64_t s) const { return (panel * v.supers + s) * kPanel + lane; }
+};
+
+// Writes the byte-wide codes of 16 rows ([16][columns], columns padded to kColumnUnit with zeros)
+// into a panel.
+void interleave(const PackedStorage& s, int64_t panel, const uint8_t* codes, int64_t columns) {
+  const PackedView& v = s.view;
+  uint8_t* out = s.data.data() + panel * v.panel_bytes;
+  const int64_t steps = (v.cols + 7) / 8;
+  for (int64_t lane = 0; lane < kPanel; ++lane) {
+    const uint8_t* row = codes + lane * columns;
+    if (v.codes == Codes::kInt8) {
+      for (int64_t i = 0; i < 2 * steps; ++i) std::memcpy(out + i * 64 + lane * 4, row + 4 * i, 4);
+      continue;
+    }
+    for (int64_t i = 0; i < steps; ++i) {
+      uint64_t c = load<uint64_t>(row + 8 * i) & 0x0f0f0f0f0f0f0f0fu;  // eight nibbles together
+      c = (c | c >> 4) & 0x00ff00ff00ff00ffu;
+      c = (c | c >> 8) & 0x0000ffff0000ffffu;
+      const auto word = static_cast<uint32_t>(c | c >> 16);
+      std::memcpy(out + i * 64 + lane * 4, &word, 4);
+    }
+    if (v.high_bits == 0) continue;
+    uint8_t* high = s.high.data() + panel * v.high_panel_bytes;
+    const int64_t per_word = 32 / v.high_bits;
+    for (int64_t i = 0; i * per_word < v.cols; ++i) {
+      uint32_t word = 0;
+      for (int64_t j = 0; j < per_word; ++j) {
+        word |= static_cast<uint32_t>(row[i * per_word + j] >> 4) << (j * v.high_bits);
+      }
+      std::memcpy(high + i * 64 + lane * 4, &word, 4);
+    }
+  }
+}
+
+// fill(row, codes, place) for every row, then interleaves; panels in parallel.
+template <typename Fill>
+void fill_rows(const PackedStorage& s, ThreadPool& pool, Fill fill) {
+  const PackedView& v = s.view;
+  const int64_t columns = (v.cols + kColumnUnit - 1) / kColumnUnit * kColumnUnit;
+  const int64_t panels = (v.rows + kPanel - 1) / kPanel;
+  pool.parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t> codes(static_cast<size_t>(columns * kPanel));
+    for (int64_t panel = begin; panel < end; ++panel) {
+      std::fill(codes.begin(), codes.end(), uint8_t{0});
+      const int64_t rows = std::min<int64_t>(kPanel, v.rows - panel * kPanel);
+      for (int64_t lane = 0; lane < rows; ++lane) {
+        fill(panel * kPanel + lane, codes.data() + lane * columns, Place{panel, lane, v});
+      }
+      interleave(s, panel, codes.data(), columns);
+    }
+  });
+}
+
+// A group of columns must be whole steps of 8, unless there is only one.
+Reason group_declines(int64_t group, int64_t cols) {
+  if (group == 0 || group >= cols || group % 8 == 0) return {};
+  return fmt::format("groups of {} columns are no multiple of 8", group);
+}
+
+// ---- floats -----------------------------------------------------------------------------------
+
+Reason float_declines(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kFloat) return "stored as codes";
+  return {};
+}
+
+PackedStorage float_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const DType type = w.format().parts(w.rows(), w.cols())[0].dtype;
+  const Codes codes = type == DType::kF32   ? Codes::kF32
+                      : type == DType::kF16 ? Codes::kF16
+                                            : Codes::kBf16;
+  PackedStorage s = shaped(w, codes, 0, Scales::kNone);
+  s.allocate(false, false, false);
+  const int64_t cols = w.cols();
+  const uint8_t* source = w.parts()[0].data();
+  const int64_t panels = (w.rows() + kPanel - 1) / kPanel;
+  pool.parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      uint8_t* out = s.data.data() + panel * s.view.panel_bytes;
+      const int64_t rows = std::min<int64_t>(kPanel, w.rows() - panel * kPanel);
+      for (int64_t k0 = 0; k0 < cols; k0 += 64) {  // blocks that stay in the cache
+        const int64_t k1 = std::min(cols, k0 + 64);
+        for (int64_t lane = 0; lane < rows; ++lane) {
+          const int64_t row = (panel * kPanel + lane) * cols;
+          for (int64_t k = k0; k < k1; ++k) {
+            if (codes == Codes::kF32) {
+              std::memcpy(out + (k * kPanel + lane) * 4, source + (row + k) * 4, 4);
+            } else if (codes == Codes::kF16) {
+              std::memcpy(out + (k * kPanel + lane) * 2, source + (row + k) * 2, 2);
+            } else {
+              std::memcpy(out + (k / 2 * kPanel + lane) * 4 + k % 2 * 2, source + (row + k) * 2, 2);
+            }
+          }
+        }
+      }
+    }
+  });
+  return s;
+}
+
+// ---- int8 and int4 ----------------------------------------------------------------------------
+
+Reason int8_declines(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kInt8) return "not int8";
+  return group_declines(int_layout(w.format()).group, w.cols());
+}
+
+PackedStorage int8_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const IntLayout layout = int_layout(w.format());
+  PackedStorage s = shaped(w, Codes::kInt8, layout.group, Scales::kF32);
+  s.allocate(false, false, false);
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    std::memcpy(codes, w.parts()[0].data() + row * w.cols(), static_cast<size_t>(w.cols()));
+    for (int64_t g = 0; g < s.view.groups; ++g) {
+      const float stored = load<float>(w.parts()[1].data(), row * s.view.groups + g);
+      put(s.scales, place.group(g), layout.group ? stored : stored / 127.0f);
+    }
+  });
+  return s;
+}
+
+Reason int4_declines(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kInt4) return "not int4";
+  return group_declines(int_layout(w.format()).group, w.cols());
+}
+
+PackedStorage int4_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const IntLayout layout = int_layout(w.format());
+  PackedStorage s =
+      shaped(w, Codes::kInt4, layout.group, layout.group ? Scales::kF16 : Scales::kF32);
+  for (int i = 0; i < 16; ++i) s.view.table[i] = static_cast<float>(layout.asymmetric ? i : i - 8);
+  s.allocate(layout.asymmetric, false, false);
+  const int64_t stride = (w.cols() + 1) / 2;
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    const uint8_t* packed = w.parts()[0].data() + row * stride;
+    for (int64_t i = 0; i < stride; ++i) {
+      codes[2 * i] = packed[i] & 15;
+      codes[2 * i + 1] = packed[i] >> 4;
+    }
+    for (int64_t g = 0; g < s.view.groups; ++g) {
+      const int64_t index = row * s.view.groups + g;
+      if (layout.group) {
+        put(s.scales, place.group(g), load<uint16_t>(w.parts()[1].data(), index));
+      } else {
+        put(s.scales, place.group(g), load<float>(w.parts()[1].data(), index));
+      }
+      if (layout.asymmetric) put(s.zeros, place.group(g), w.parts()[2].data()[index]);
+    }
+  });
+  return s;
+}
+
+// ---- NF4 and FP4 ------------------------------------------------------------------------------
+
+Reason codebook_declines(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kCodebook4) return "not a 4-bit code book";
+  const int64_t block = codebook4_layout(w.format()).block;
+  if (w.cols() % block == 0 || block % w.cols() == 0) return {};
+  return fmt::format("blocks of {} cross the rows of {} columns", block, w.cols());
+}
+
+PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const int64_t block = codebook4_layout(w.format()).block, cols = w.cols();
+  const Codebook4View source = codebook4_view(w.format(), w.parts(), w.rows(), cols);
+  PackedStorage s = shaped(w, Codes::kInt4, block, Scales::kF32);
+  std::copy(source.code.begin(), source.code.end(), s.view.table);
+  s.allocate(false, false, false);
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    for (int64_t k = 0; k < cols; ++k) {
+      const int64_t i = row * cols + k;
+      codes[k] = i % 2 ? source.codes[i / 2] & 15 : source.codes[i / 2] >> 4;
+    }
+    for (int64_t g = 0; g < s.view.groups; ++g) {
+      const int64_t b = (row * cols + g * s.view.group) / block;
+      float scale;
+      source.absmax(b, b + 1, &scale);
+      put(s.scales, place.group(g), scale);
+    }
+  });
+  return s;
+}
+
+// ---- ggml types -------------------------------------------------------------------------------
+
+using namespace lathe::gguf;
+
+std::optional<GgmlType> ggml_type(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kGguf) return {};
+  return static_cast<GgmlType>(ggml_type_of(w.format()).value());
+}
+
+Reason small_declines(const WeightMatrix& w) {
+  switch (ggml_type(w).value_or(GgmlType::kF32)) {
+    case GgmlType::kQ4_0:
+    case GgmlType::kQ4_1:
+    case GgmlType::kQ5_0:
+    case GgmlType::kQ5_1:
+    case GgmlType::kQ8_0:
+    case GgmlType::kIQ4_NL:
+      return {};
+    default:
+      return "not a ggml type in blocks of 32";
+  }
+}
+
+// Nibbles of 16 bytes: 0–15 low, 16–31 high.
+void nibbles(const uint8_t* qs, uint8_t* codes) {
+  for (int i = 0; i < 16; ++i) {
+    codes[i] = qs[i] & 15;
+    codes[i + 16] = qs[i] >> 4;
+  }
+}
+
+PackedStorage small_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const GgmlType type = *ggml_type(w);
+  const bool five = type == GgmlType::kQ5_0 || type == GgmlType::kQ5_1;
+  const bool offset = type == GgmlType::kQ4_1 || type == GgmlType::kQ5_1;
+  PackedStorage s =
+      shaped(w, type == GgmlType::kQ8_0 ? Codes::kInt8 : Codes::kInt4, kSmall, Scales::kF16);
+  const int zero = type == GgmlType::kQ4_0 ? 8 : type == GgmlType::kQ5_0 ? 16 : 0;
+  for (int i = 0; i < 16; ++i) {
+    s.view.table[i] = static_cast<float>(type == GgmlType::kIQ4_NL ? kIq4Values[i] : i - zero);
+    s.view.high_table[i] = static_cast<float>(16 * (i & 1));
+  }
+  s.view.high_bits = five ? 1 : 0;
+  s.allocate(false, offset, false);
+  const int64_t block_bytes = ggml_type_info(static_cast<uint32_t>(type))->block_bytes;
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    const uint8_t* block = w.parts()[0].data() + row * s.view.groups * block_bytes;
+    for (int64_t g = 0; g < s.view.groups; ++g, block += block_bytes, codes += kSmall) {
+      put(s.scales, place.group(g), load<uint16_t>(block));
+      if (offset) put(s.offsets, place.group(g), load<uint16_t>(block, 1));
+      if (type == GgmlType::kQ8_0) {
+        std::memcpy(codes, load<BlockQ8_0>(block).qs, kSmall);
+        continue;
+      }
+      nibbles(block + block_bytes - 16, codes);
+      if (!five) continue;
+      const auto high = load<uint32_t>(block + block_bytes - 20);
+      for (int i = 0; i < kSmall; ++i) codes[i] |= static_cast<uint8_t>((high >> i & 1) << 4);
+    }
+  });
+  return s;
+}
+
+Reason super_declines(const WeightMatrix& w) {
+  switch (ggml_type(w).value_or(GgmlType::kF32)) {
+    case GgmlType::kQ4_K:
+    case GgmlType::kQ5_K:
+    case GgmlType::kQ6_K:
+      return {};
+    default:
+      return "not one of Q4_K, Q5_K, Q6_K";
+  }
+}
+
+// Scales, minima and codes of Q4_K and Q5_K; `high` is null for Q4_K.
+void super_mins(const PackedStorage& s, const Place& place, int64_t super, const uint8_t* block,
+                const uint8_t* high, const uint8_t* qs, uint8_t* codes) {
+  put(s.super_scales, place.super(super), load<uint16_t>(block));
+  put(s.super_mins, place.super(super), load<uint16_t>(block, 1));
+  for (int g = 0; g < 8; ++g) {
+    const ScaleMin sm = scale_min(block + 4, g);
+    put(s.scales, place.group(super * 8 + g), sm.scale);
+    put(s.mins, place.group(super * 8 + g), sm.min);
+    for (int l = 0; l < 32; ++l) {
+      const int low = (qs[32 * (g / 2) + l] >> (4 * (g % 2))) & 15;
+      const int fifth = high ? (high[l] >> g) & 1 : 0;
+      codes[32 * g + l] = static_cast<uint8_t>(low | fifth << 4);
+    }
+  }
+}
+
+void super_q6(const PackedStorage& s, const Place& place, int64_t super, const BlockQ6_K& b,
+              uint8_t* codes) {
+  put(s.super_scales, place.super(super), b.d);
+  for (int g = 0; g < 16; ++g) {
+    put(s.scales, place.group(super * 16 + g), b.scales[g]);
+    const int half = g / 8, quarter = g / 2 % 4;
+    for (int l = 0; l < 16; ++l) {
+      const int low =
+          b.ql[64 * half + 32 * (quarter % 2) + 16 * (g % 2) + l] >> (4 * (quarter / 2));
+      const int high = b.qh[32 * half + 16 * (g % 2) + l] >> (2 * quarter);
+      codes[16 * g + l] = static_cast<uint8_t>((low & 15) | (high & 3) << 4);
+    }
+  }
+}
+
+PackedStorage super_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const GgmlType type = *ggml_type(w);
+  const bool six = type == GgmlType::kQ6_K;
+  PackedStorage s = shaped(w, Codes::kInt4, six ? 16 : 32, Scales::kSuper);
+  s.view.groups_per_super = six ? 16 : 8;
+  s.view.high_bits = six ? 2 : type == GgmlType::kQ5_K ? 1 : 0;
+  for (int i = 0; i < 16; ++i) {
+    s.view.table[i] = static_cast<float>(six ? i - 32 : i);
+    s.view.high_table[i] = static_cast<float>(16 * (six ? i & 3 : i & 1));
+  }
+  s.allocate(false, false, !six);
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    const int64_t supers = w.cols() / kSuper;
+    for (int64_t i = 0; i < supers; ++i, codes += kSuper) {
+      const int64_t at = row * supers + i;
+      const uint8_t* source = w.parts()[0].data();
+      if (type == GgmlType::kQ4_K) {
+        const auto b = load<BlockQ4_K>(source, at);
+        super_mins(s, place, i, reinterpret_cast<const uint8_t*>(&b), nullptr, b.qs, codes);
+      } else if (type == GgmlType::kQ5_K) {
+        const auto b = load<BlockQ5_K>(source, at);
+        super_mins(s, place, i, reinterpret_cast<const uint8_t*>(&b), b.qh, b.qs, codes);
+      } else {
+        super_q6(s, place, i, load<BlockQ6_K>(source, at), codes);
+      }
+    }
+  });
+  return s;
+}
+
+}  // namespace
+
+const std::vector<Packer>& packers() {
+  static const std::vector<Packer> list = {
+      {"float", float_declines, float_pack},      {"int8", int8_declines, int8_pack},
+      {"int4", int4_declines, int4_pack},         {"code book", codebook_declines, codebook_pack},
+      {"ggml small", small_declines, small_pack}, {"ggml super", super_declines, super_pack},
+  };
+  return list;
+}
+
+}  // namespace lathe::cpu

@@ -1,0 +1,221 @@
+// Matrix products of every format, instruction set and shape against a double reference over
+// WeightMatrix::decode(). Rungs of the ladder: exact on small integers; c·ε·Σ|w||x| otherwise;
+// sentinels behind the output; the same bits with 1 and 3 threads.
+#include "lathe/backend/cpu/linear.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend_test_util.h"
+#include "lathe/backend/cpu/kernel_tables.h"
+#include "lathe/formats/layouts.h"
+
+namespace lathe {
+namespace {
+
+using testing::normal_tensor;
+using testing::normal_values;
+using testing::random_weights;
+
+constexpr float kSentinel = 12345.0f;
+constexpr int64_t kSentinels = 64;
+
+std::vector<float> multiply(Isa isa, ThreadPool& pool, const WeightMatrix& w, const Tensor& x,
+                            const std::vector<float>& bias, const std::string& repro) {
+  const auto packed = cpu::pack(w, pool, name_of(isa));
+  std::vector<float> y(static_cast<size_t>(x.rows() * w.rows() + kSentinels), kSentinel);
+  const cpu::Product product{packed.get(), bias.empty() ? nullptr : bias.data(), y.data()};
+  cpu::multiply(cpu::kernels_of(isa), pool, {&product, 1}, x);
+  for (size_t i = y.size() - kSentinels; i < y.size(); ++i) {
+    EXPECT_EQ(y[i], kSentinel) << "written past the output: " << repro;
+  }
+  y.resize(y.size() - kSentinels);
+  return y;
+}
+
+// How far a sum of `depth` products in f32 may be off, times Σ|w||x|: each product and each
+// addition rounds once, and so do scale, table and zero point. Sums run in at least 4·16 chains,
+// but the bound does not count on that.
+double bound(int64_t depth) { return (static_cast<double>(depth) + 16) * 0x1p-24; }
+
+// Formats with a zero point or a minimum are summed as scale·Σqx − offset·Σx: what cancels between
+// the two counts as well. The largest |w| of the row stands in for it, doubled.
+bool has_offset(const Format& f) {
+  if (f.encoding() == Encoding::kInt4) return int_layout(f).asymmetric;
+  return f.encoding() == Encoding::kGguf && !f.exact_zero();
+}
+
+void check(Isa isa, ThreadPool& one, ThreadPool& three, const std::string& spec, int64_t rows,
+           int64_t cols, int64_t tokens) {
+  const std::string repro = fmt::format("isa={} format={} rows={} cols={} tokens={}", name_of(isa),
+                                        spec, rows, cols, tokens);
+  const WeightMatrix w = random_weights(spec, rows, cols, 7);
+  if (w.empty()) return;
+  const Tensor x = normal_tensor(tokens, cols, 11);
+  const std::vector<float> bias = rows % 2 ? normal_values(rows, 3) : std::vector<float>();
+  const std::vector<float> y = multiply(isa, one, w, x, bias, repro);
+  ASSERT_EQ(y, multiply(isa, three, w, x, bias, repro)) << "threads change the result: " << repro;
+
+  const std::vector<float> weights = w.decode();
+  const bool offset = has_offset(w.format());
+  for (int64_t n = 0; n < rows; ++n) {
+    double widest = 0;
+    for (int64_t k = 0; k < cols; ++k) {
+      widest = std::max(widest, std::abs(double{weights[static_cast<size_t>(n * cols + k)]}));
+    }
+    for (int64_t t = 0; t < tokens; ++t) {
+      double sum = bias.empty() ? 0.0 : bias[static_cast<size_t>(n)], size = std::abs(sum);
+      for (int64_t k = 0; k < cols; ++k) {
+        const double a = weights[static_cast<size_t>(n * cols + k)], b = x.row(t)[k];
+        sum += a * b;
+        size += (std::abs(a) + (offset ? 2 * widest : 0.0)) * std::abs(b);
+      }
+      const double got = y[static_cast<size_t>(t * rows + n)];
+      ASSERT_LE(std::abs(got - sum), bound(cols) * size)
+          << repro << " row=" << n << " token=" << t << " got=" << got << " want=" << sum;
+    }
+  }
+}
+
+class LinearTest : public ::testing::TestWithParam<std::tuple<Isa, std::string>> {
+ protected:
+  ThreadPool one_{1}, three_{3};
+};
+
+TEST_P(LinearTest, AllRowsAndTokens) {
+  const auto& [isa, spec] = GetParam();
+  for (int64_t rows = 1; rows <= 33; ++rows) {
+    for (const int64_t tokens : {1, 2, 3, 5, 13}) {
+      check(isa, one_, three_, spec, rows, 64, tokens);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(LinearTest, ManyColumns) {
+  const auto& [isa, spec] = GetParam();
+  for (const int64_t cols : {1,  2,   3,   5,   7,   8,   9,   15,  17,  31,  33,  63,   65,
+                             96, 100, 127, 129, 160, 256, 257, 320, 512, 520, 768, 1000, 1024}) {
+    for (const int64_t tokens : {1, 2, 3, 4, 5, 12, 13, 33}) {
+      check(isa, one_, three_, spec, 19, cols, tokens);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(LinearTest, ManyTokens) {
+  const auto& [isa, spec] = GetParam();
+  for (const int64_t tokens : {239, 240, 241, 500}) {
+    check(isa, one_, three_, spec, 35, 256, tokens);
+    if (HasFatalFailure()) return;
+  }
+}
+
+std::string name_of_case(const ::testing::TestParamInfo<std::tuple<Isa, std::string>>& info) {
+  std::string name = name_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LinearTest,
+                         ::testing::Combine(::testing::ValuesIn(available_isas()),
+                                            ::testing::ValuesIn(example_formats())),
+                         name_of_case);
+
+class EachIsa : public ::testing::TestWithParam<Isa> {};
+
+// Weights and inputs are integers so small that every order of summation is exact.
+TEST_P(EachIsa, ExactOnSmallIntegers) {
+  ThreadPool pool(2);
+  const auto integer = [](Rng& rng, int most) {
+    return static_cast<float>(static_cast<int>(rng.below(static_cast<uint64_t>(2 * most + 1))) -
+                              most);
+  };
+  for (const int64_t cols : {1, 7, 33, 256, 1000}) {
+    for (const int64_t tokens : {1, 2, 3, 4, 5, 12, 13, 33}) {
+      for (const char* spec : {"f32", "f16", "bf16"}) {
+        Rng rng(static_cast<uint64_t>(cols * 100 + tokens));
+        const int64_t rows = 37;
+        std::vector<float> weights(static_cast<size_t>(rows * cols));
+        for (float& v : weights) v = integer(rng, 16);
+        std::vector<float> inputs(static_cast<size_t>(tokens * cols));
+        for (float& v : inputs) v = integer(rng, 64);
+        const WeightMatrix w =
+            WeightMatrix::encode(parse_format(spec).value(), weights.data(), rows, cols, "integers")
+                .value();
+        const Tensor x = testing::tensor_of(inputs, tokens, cols);
+        const std::string repro = fmt::format("isa={} format={} cols={} tokens={}",
+                                              name_of(GetParam()), spec, cols, tokens);
+        const std::vector<float> y = multiply(GetParam(), pool, w, x, {}, repro);
+        for (int64_t t = 0; t < tokens; ++t) {
+          for (int64_t n = 0; n < rows; ++n) {
+            int64_t sum = 0;
+            for (int64_t k = 0; k < cols; ++k) {
+              sum += static_cast<int64_t>(weights[static_cast<size_t>(n * cols + k)]) *
+                     static_cast<int64_t>(inputs[static_cast<size_t>(t * cols + k)]);
+            }
+            ASSERT_EQ(y[static_cast<size_t>(t * rows + n)], static_cast<float>(sum))
+                << repro << " row=" << n << " token=" << t;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EachIsa, SeveralProductsOfOneInput) {
+  const auto ops = testing::ops_of(GetParam(), 3);
+  const Tensor x = normal_tensor(2, 128, 1);
+  std::vector<Linear> linears(3);
+  std::vector<const Linear*> pointers;
+  const char* specs[] = {"f32", "int4:g64", "q4_1"};
+  for (size_t i = 0; i < 3; ++i) {
+    linears[i].weight = ops->pack(random_weights(specs[i], 20 + static_cast<int64_t>(i), 128, i));
+    pointers.push_back(&linears[i]);
+  }
+  const std::vector<Tensor> together = ops->linears(pointers, x);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(testing::values_of(together[i]), testing::values_of(ops->linear(linears[i], x)));
+  }
+}
+
+TEST_P(EachIsa, NoTokens) {
+  const auto ops = testing::ops_of(GetParam(), 2);
+  Linear w;
+  w.weight = ops->pack(random_weights("f32", 5, 8, 1));
+  const Tensor y = ops->linear(w, Tensor(0, 8));
+  EXPECT_EQ(y.rows(), 0);
+  EXPECT_EQ(y.cols(), 5);
+}
+
+// A format that every packer declines is decoded when used, from its own bytes.
+TEST_P(EachIsa, OddGroupsAreDecodedWhenUsed) {
+  ThreadPool one(1), three(3);
+  for (const char* spec : {"int4:g12", "int8:g5", "nf4:b64", "q2_k"}) {
+    const int64_t cols = std::string(spec) == "q2_k" ? 256 : 100;
+    const WeightMatrix w = random_weights(spec, 33, cols, 5);
+    const auto packed = cpu::pack(w, one, "test");
+    EXPECT_EQ(packed->kernel(), "decode test") << spec;
+    EXPECT_EQ(packed->bytes(), w.bytes());
+    for (const int64_t tokens : {1, 4, 13}) check(GetParam(), one, three, spec, 33, cols, tokens);
+  }
+}
+
+TEST_P(EachIsa, ExplainsItsChoice) {
+  const auto choices = explain_cpu_kernel(GetParam(), random_weights("int4:g12", 8, 100, 1));
+  ASSERT_GE(choices.size(), 2u);
+  EXPECT_EQ(choices.back().kernel, "decode " + name_of(GetParam()));
+  EXPECT_EQ(choices.back().reason, "");
+  const auto int4 = std::find_if(choices.begin(), choices.end(), [](const KernelChoice& c) {
+    return c.kernel.starts_with("int4");
+  });
+  ASSERT_NE(int4, choices.end());
+  EXPECT_EQ(int4->reason, "groups of 12 columns are no multiple of 8");
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, EachIsa, ::testing::ValuesIn(available_isas()),
+                         [](const auto& info) { return name_of(info.param); });
+
+}  // namespace
+}  // namespace lathe
