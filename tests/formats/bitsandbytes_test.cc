@@ -110,6 +110,85 @@ TEST(Bitsandbytes, DecodesItsCheckpoints) {
   EXPECT_GT(decoded, 40);
 }
 
+// One stored matrix and its JSON part, to be replaced.
+struct Stored {
+  FormatPtr format;
+  std::vector<Bytes> parts;
+
+  explicit Stored(std::string_view spec) : format(parse_format(spec).value()) {
+    const auto w = golden::bells(1, 4 * 128);
+    const auto m = WeightMatrix::encode(format, w.data(), 4, 128, "w").value();
+    parts.assign(m.parts().begin(), m.parts().end());
+  }
+  json state() const { return json::parse(parts.back().span()); }
+  Status with_state(const std::string& text) {
+    parts.back() = Bytes::copy_of({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    return format->validate(parts, 4, 128);
+  }
+};
+
+TEST(Bitsandbytes, TakesTheStateInAnyLength) {
+  Stored stored("nf4:b64,dq");
+  const auto before = WeightMatrix::create(stored.format, 4, 128, stored.parts, "w")->decode();
+  ASSERT_TRUE(stored.with_state(stored.state().dump()).ok());
+  EXPECT_EQ(WeightMatrix::create(stored.format, 4, 128, stored.parts, "w")->decode(), before);
+  ASSERT_TRUE(stored.with_state(stored.state().dump(4)).ok());
+  EXPECT_FALSE(stored.with_state(stored.state().dump() + std::string(5000, ' ')).ok());
+}
+
+TEST(Bitsandbytes, RefusesAStateThatDoesNotFitNamingTheField) {
+  const json good = Stored("nf4:b64,dq").state();
+  const auto refused = [&](const char* key, const json& value) {
+    json state = good;
+    if (value.is_null()) {
+      state.erase(key);
+    } else {
+      state[key] = value;
+    }
+    const Status status = Stored("nf4:b64,dq").with_state(state.dump());
+    ASSERT_FALSE(status.ok()) << state;
+    EXPECT_THAT(status.error().message, testing::HasSubstr(key));
+  };
+  refused("quant_type", "fp4");
+  refused("quant_type", 4);
+  refused("quant_type", nullptr);
+  refused("blocksize", 128);
+  refused("blocksize", "64");
+  refused("blocksize", 64.5);
+  refused("shape", {4, 64});
+  refused("shape", {128, 4});
+  refused("shape", nullptr);
+  refused("nested_blocksize", 128);
+  refused("nested_offset", nullptr);
+  refused("nested_offset", "0.5");
+  refused("nested_offset", 1e300);
+  for (const char* text : {"", "[]", "null", "{", "{\"quant_type\": \"nf4\"", "\xff\xfe", "[[[[[[",
+                           "{\"nested_offset\": NaN}"}) {
+    EXPECT_FALSE(Stored("nf4:b64,dq").with_state(text).ok()) << text;
+  }
+  EXPECT_FALSE(Stored("nf4:b64,dq").with_state(std::string(4000, '[')).ok());
+  // The state of a nested matrix under the format without dq would give wrong weights.
+  EXPECT_FALSE(Stored("nf4:b64").with_state(good.dump()).ok());
+}
+
+TEST(Bitsandbytes, RefusesAForeignTable) {
+  Stored stored("nf4:b64");
+  std::vector<float> table(stored.parts[2].as<float>(), stored.parts[2].as<float>() + 16);
+  const auto with_table = [&] {
+    stored.parts[2] =
+        Bytes::copy_of({reinterpret_cast<const uint8_t*>(table.data()), 16 * sizeof(float)});
+    return stored.format->validate(stored.parts, 4, 128);
+  };
+  ASSERT_TRUE(with_table().ok());
+  table[3] += 1e-6f;  // another rounding of the same table
+  EXPECT_TRUE(with_table().ok());
+  table[3] += 0.1f;
+  EXPECT_FALSE(with_table().ok());
+  table[3] -= 0.1f;
+  table[7] = 1e-6f;  // zero must stay zero
+  EXPECT_FALSE(with_table().ok());
+}
+
 TEST(Bitsandbytes, MeanRoundsAsTorchDoes) {
   const auto file = golden::File::load("bitsandbytes");
   int compared = 0;

@@ -80,6 +80,7 @@ class Codebook4Format final : public Format {
   }
   Encoding encoding() const override { return Encoding::kCodebook4; }
   bool exact_zero() const override { return true; }
+  bool rows_independent() const override { return false; }
   SnrBounds snr() const override { return table_.snr; }
 
   Status supports(int64_t rows, int64_t cols) const override { return check_shape(rows, cols); }

@@ -51,7 +51,7 @@ namespace {
 // The exponent of each element, all bits set, means infinity or NaN. A branch-free scan first:
 // large float matrices are checked whole when they are opened.
 template <typename T>
-int64_t first_not_finite(const uint8_t* data, int64_t count, T exponent) {
+int64_t first_with_exponent(const uint8_t* data, int64_t count, T exponent) {
   constexpr int64_t kChunk = 4096;
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     const int64_t end = begin + kChunk < count ? begin + kChunk : count;
@@ -69,22 +69,23 @@ int64_t first_not_finite(const uint8_t* data, int64_t count, T exponent) {
 
 }  // namespace
 
-Status check_finite(DType dtype, const Bytes& bytes, std::string_view part) {
-  const int64_t count = static_cast<int64_t>(bytes.size()) / size_of(dtype);
-  int64_t bad = -1;
+int64_t first_not_finite(DType dtype, const uint8_t* data, int64_t count) {
   switch (dtype) {
     case DType::kF32:
-      bad = first_not_finite<uint32_t>(bytes.data(), count, 0x7f800000u);
-      break;
+      return first_with_exponent<uint32_t>(data, count, 0x7f800000u);
     case DType::kF16:
-      bad = first_not_finite<uint16_t>(bytes.data(), count, 0x7c00u);
-      break;
+      return first_with_exponent<uint16_t>(data, count, 0x7c00u);
     case DType::kBF16:
-      bad = first_not_finite<uint16_t>(bytes.data(), count, 0x7f80u);
-      break;
+      return first_with_exponent<uint16_t>(data, count, 0x7f80u);
     default:
       LATHE_CHECK(false);
+      return -1;
   }
+}
+
+Status check_finite(DType dtype, const Bytes& bytes, std::string_view part) {
+  const int64_t count = static_cast<int64_t>(bytes.size()) / size_of(dtype);
+  const int64_t bad = first_not_finite(dtype, bytes.data(), count);
   if (bad < 0) return {};
   return bad_input("element {} of part '{}' ({}) is infinite or not a number", bad, part,
                    name_of(dtype));

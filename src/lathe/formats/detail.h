@@ -76,6 +76,8 @@ Status check_shape(int64_t rows, int64_t cols);
 // One buffer per part, each of exactly the declared size.
 Status check_part_sizes(const Format& format, std::span<const Bytes> parts, int64_t rows,
                         int64_t cols);
+// Index of the first infinite or NaN element, or −1.
+int64_t first_not_finite(DType dtype, const uint8_t* data, int64_t count);
 // Every element of an F32, F16 or BF16 part is finite; the error names the part and the first bad
 // index.
 Status check_finite(DType dtype, const Bytes& bytes, std::string_view part);

@@ -62,6 +62,9 @@ class Format {
   // nearest.
   virtual void encode(const float* weights, int64_t rows, int64_t cols,
                       std::span<uint8_t* const> out) const = 0;
+  // True when every part has one equal slice per row, encoded from that row alone, so that ranges
+  // of rows may be encoded at the same time. False where blocks run across the ends of rows.
+  virtual bool rows_independent() const { return true; }
   // Decodes rows [begin, end) to f32, row-major.
   virtual void decode_rows(std::span<const Bytes> parts, int64_t rows, int64_t cols, int64_t begin,
                            int64_t end, float* out) const = 0;

@@ -1,4 +1,7 @@
 // The one list of number formats. Adding one: its own file, its line in kinds.h and here.
+#include <algorithm>
+#include <cctype>
+
 #include "lathe/base/suggest.h"
 #include "lathe/formats/format.h"
 #include "lathe/formats/kinds.h"
@@ -34,7 +37,10 @@ Result<FormatPtr> parse_format(std::string_view spec) {
     }
     known.push_back(kind.name);
   }
-  return bad_input("unknown format '{}'", spec).with_hint(suggest(name, known));
+  std::string lower(name);  // specs are lower case: let Q4_K find q4_k
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return bad_input("unknown format '{}'", spec).with_hint(suggest(lower, known));
 }
 
 std::vector<std::string> example_formats() {

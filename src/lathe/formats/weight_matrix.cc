@@ -1,8 +1,7 @@
 #include "lathe/formats/weight_matrix.h"
 
-#include <cmath>
-
 #include "lathe/base/threads.h"
+#include "lathe/formats/detail.h"
 
 namespace lathe {
 
@@ -19,36 +18,46 @@ Result<WeightMatrix> WeightMatrix::create(FormatPtr format, int64_t rows, int64_
 }
 
 Result<WeightMatrix> WeightMatrix::encode(FormatPtr format, const float* weights, int64_t rows,
-                                          int64_t cols, std::string_view where) {
+                                          int64_t cols, std::string_view where, ThreadPool* pool) {
   LATHE_OK_IN(format->supports(rows, cols), where);
   if (!format->can_encode()) {
     return unsupported("{}: format {} can be read but not written", where, format->spec());
   }
-  for (int64_t i = 0; i < rows * cols; ++i) {
-    if (!std::isfinite(weights[i])) {
-      return bad_input("{}: weight [{}, {}] is {}; a checkpoint must hold finite numbers", where,
-                       i / cols, i % cols, weights[i]);
-    }
+  const int64_t bad = formats::first_not_finite(
+      DType::kF32, reinterpret_cast<const uint8_t*>(weights), rows * cols);
+  if (bad >= 0) {
+    return bad_input("{}: weight [{}, {}] is {}; a checkpoint must hold finite numbers", where,
+                     bad / cols, bad % cols, weights[bad]);
   }
-  std::vector<Bytes> parts;
+  WeightMatrix matrix;
   std::vector<uint8_t*> buffers;
   for (const PartSpec& part : format->parts(rows, cols)) {
     uint8_t* data = nullptr;
-    parts.push_back(Bytes::allocate(static_cast<size_t>(part.bytes()), &data));
+    matrix.parts_.push_back(Bytes::allocate(static_cast<size_t>(part.bytes()), &data));
     buffers.push_back(data);
   }
-  format->encode(weights, rows, cols, buffers);
+  const auto encode_rows = [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t*> out;
+    for (size_t p = 0; p < buffers.size(); ++p) {
+      const int64_t row_bytes = static_cast<int64_t>(matrix.parts_[p].size()) / rows;
+      out.push_back(begin ? buffers[p] + begin * row_bytes : buffers[p]);
+    }
+    format->encode(weights + begin * cols, end - begin, cols, out);
+  };
+  if (pool && format->rows_independent()) {
+    pool->parallel_for(rows, 1, encode_rows);
+  } else {
+    encode_rows(0, rows);
+  }
   // Finite weights can still lie outside what the format can hold (70000 in f16).
-  if (const Status valid = format->validate(parts, rows, cols); !valid.ok()) {
+  if (const Status valid = format->validate(matrix.parts_, rows, cols); !valid.ok()) {
     return bad_input("{}: the weights do not fit format {}: {}", where, format->spec(),
                      valid.error().message)
         .with_hint("use a format with a wider range, such as bf16");
   }
-  WeightMatrix matrix;
   matrix.format_ = std::move(format);
   matrix.rows_ = rows;
   matrix.cols_ = cols;
-  matrix.parts_ = std::move(parts);
   return matrix;
 }
 

@@ -16,9 +16,12 @@ class WeightMatrix {
   // Validates; `where` names the matrix in the error.
   static Result<WeightMatrix> create(FormatPtr format, int64_t rows, int64_t cols,
                                      std::vector<Bytes> parts, std::string_view where);
-  // Encodes f32 weights (rows × cols). Refuses NaN and infinity, naming the element.
+  // Encodes f32 weights (rows × cols), in parallel over rows where the format allows it; the bytes
+  // do not depend on the number of threads. Refuses NaN and infinity, naming the element, and
+  // weights out of the format's range.
   static Result<WeightMatrix> encode(FormatPtr format, const float* weights, int64_t rows,
-                                     int64_t cols, std::string_view where);
+                                     int64_t cols, std::string_view where,
+                                     ThreadPool* pool = nullptr);
   // Wraps an f32 array that is copied.
   static WeightMatrix of_floats(const float* weights, int64_t rows, int64_t cols);
 
