@@ -1,41 +1,35 @@
 #include "lathe/io/ggml_block_sizes.h"
 
-#include <algorithm>
-#include <array>
+#include "lathe/formats/gguf_types.h"
 
 namespace lathe {
 namespace {
 
-// Q8_1 (9) is left out: it is an activation type and never stored.
-constexpr std::array<GgmlBlock, 33> kBlocks = {{
-    {0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},
-    {3, "Q4_1", 32, 20},      {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},
-    {8, "Q8_0", 32, 34},      {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},
-    {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},   {14, "Q6_K", 256, 210},
-    {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},
-    {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},   {20, "IQ4_NL", 32, 18},
-    {21, "IQ3_S", 256, 110},  {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136},
-    {24, "I8", 1, 1},         {25, "I16", 1, 2},        {26, "I32", 1, 4},
-    {27, "I64", 1, 8},        {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},
-    {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},
-    {39, "MXFP4", 32, 17},    {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18},
-}};
+struct Foreign {
+  uint32_t type;
+  GgmlBlock block;
+};
 
-const GgmlBlock* first(auto matches) {
-  const auto* it = std::find_if(kBlocks.begin(), kBlocks.end(), matches);
-  return it == kBlocks.end() ? nullptr : it;
-}
+constexpr Foreign kForeign[] = {
+    {15, {"q8_k", 256, 292}},   {16, {"iq2_xxs", 256, 66}}, {17, {"iq2_xs", 256, 74}},
+    {18, {"iq3_xxs", 256, 98}}, {19, {"iq1_s", 256, 50}},   {21, {"iq3_s", 256, 110}},
+    {22, {"iq2_s", 256, 82}},   {23, {"iq4_xs", 256, 136}}, {24, {"i8", 1, 1}},
+    {25, {"i16", 1, 2}},        {26, {"i32", 1, 4}},        {27, {"i64", 1, 8}},
+    {28, {"f64", 1, 8}},        {29, {"iq1_m", 256, 56}},   {34, {"tq1_0", 256, 54}},
+    {35, {"tq2_0", 256, 66}},   {39, {"mxfp4", 32, 17}},    {40, {"nvfp4", 64, 36}},
+    {41, {"q1_0", 128, 18}},
+};
 
 }  // namespace
 
-std::span<const GgmlBlock> ggml_blocks() { return kBlocks; }
-
-const GgmlBlock* ggml_block(uint32_t type) {
-  return first([type](const GgmlBlock& block) { return block.type == type; });
-}
-
-const GgmlBlock* ggml_block_named(std::string_view name) {
-  return first([name](const GgmlBlock& block) { return block.name == name; });
+std::optional<GgmlBlock> ggml_block(uint32_t type) {
+  if (const GgmlTypeInfo* info = ggml_type_info(type)) {
+    return GgmlBlock{info->name, info->block_elems, info->block_bytes};
+  }
+  for (const Foreign& foreign : kForeign) {
+    if (foreign.type == type) return foreign.block;
+  }
+  return std::nullopt;
 }
 
 }  // namespace lathe

@@ -1,22 +1,21 @@
-// Block sizes of the ggml tensor types, by type number: what the reader needs to check ranges.
-// Source: ggml's ggml_type enum and its block structs; checked against gguf-py's GGML_QUANT_SIZES
-// by tests/io.
+// Block sizes of every ggml tensor type that a file may hold, including those that no format of
+// Lathe decodes (formats/gguf_types.h lists those that one does): ranges in a file are checked for
+// all its tensors, so that a model with one foreign tensor can still be inspected.
+// Source: ggml's ggml_type enum and block structs; checked against gguf-py by tests/io.
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <string_view>
 
 namespace lathe {
 
 struct GgmlBlock {
-  uint32_t type;
-  std::string_view name;
+  std::string_view name;  // "q4_k"
   int64_t elements, bytes;
 };
 
-std::span<const GgmlBlock> ggml_blocks();
-const GgmlBlock* ggml_block(uint32_t type);                // nullptr: unknown or withdrawn
-const GgmlBlock* ggml_block_named(std::string_view name);  // "Q4_K"
+// nullopt: unknown, withdrawn from ggml, or never stored (Q8_1).
+std::optional<GgmlBlock> ggml_block(uint32_t type);
 
 }  // namespace lathe

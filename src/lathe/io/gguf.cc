@@ -177,7 +177,7 @@ struct Listed {
 };
 
 Result<uint64_t> checked_bytes(const GgufTensor& tensor) {
-  const GgmlBlock* block = ggml_block(tensor.type);
+  const std::optional<GgmlBlock> block = ggml_block(tensor.type);
   if (!block) {
     return unsupported("tensor '{}' has the ggml type {}, which Lathe does not know", tensor.name,
                        tensor.type)

@@ -27,7 +27,7 @@ void put_bytes(std::string& out, std::span<const uint8_t> bytes) {
 }
 
 Result<int64_t> stored_bytes(const GgufWriter::Declared& tensor) {
-  const GgmlBlock* block = ggml_block(tensor.type);
+  const std::optional<GgmlBlock> block = ggml_block(tensor.type);
   if (!block) return unsupported("tensor '{}': unknown ggml type {}", tensor.name, tensor.type);
   if (tensor.shape.empty() || tensor.shape.size() > gguf::kMaxDims) {
     return unsupported("tensor '{}' has {} dimensions; GGUF holds 1 to {}", tensor.name,
