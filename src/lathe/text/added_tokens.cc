@@ -35,6 +35,9 @@ void AddedTokens::set(std::vector<AddedToken> tokens, const Normalizer* normaliz
     const AddedToken& t = tokens_[i];
     by_id_[t.id] = i;
     by_content_[t.content] = i;
+    // What is no UTF-8 (possible in GGUF files) would cut characters apart; text has none of it.
+    std::string storage;
+    if (valid_utf8(t.content, storage).data() != t.content.data()) continue;
     if (t.normalized && normalizer) {
       std::string content = t.content;
       normalizer->apply(content);

@@ -10,6 +10,7 @@ namespace {
 bool has_leaf(uint32_t unit) { return (unit >> 8) & 1; }
 uint32_t value(uint32_t unit) { return unit & 0x7fffffffu; }
 uint32_t label(uint32_t unit) { return unit & 0x800000ffu; }
+bool is_continuation(char c) { return (static_cast<uint8_t>(c) & 0xc0) == 0x80; }
 uint32_t offset(uint32_t unit) { return (unit >> 10) << ((unit & 0x200u) >> 6); }
 
 }  // namespace
@@ -45,13 +46,15 @@ void Charsmap::for_prefixes(std::string_view text, F&& f) const {
     node ^= offset(unit);
     if (has_leaf(unit)) {
       if (node >= units_.size()) return;
-      if (!f(i + 1, value(units_[node]))) return;
+      const bool whole = i + 1 == text.size() || !is_continuation(text[i + 1]);
+      if (whole && !f(i + 1, value(units_[node]))) return;
     }
   }
 }
 
 std::string_view Charsmap::replacement(uint32_t at) const {
-  if (at >= pool_.size()) return {};
+  // An offset into the middle of a character (a hostile file) gives nothing.
+  if (at >= pool_.size() || is_continuation(pool_[at])) return {};
   const std::string_view rest = std::string_view(pool_).substr(at);
   return rest.substr(0, rest.find('\0'));
 }

@@ -13,6 +13,11 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual void apply(std::string& text) const = 0;  // valid UTF-8 in, valid UTF-8 out
+  // The same for one stretch of the input; `at_start` when it is the first.
+  virtual void apply_at(std::string& text, bool at_start) const {
+    (void)at_start;
+    apply(text);
+  }
 };
 
 Result<std::unique_ptr<Normalizer>> make_normalizer(const Json& spec, int depth = 0);

@@ -86,7 +86,7 @@ class Pipeline final : public Tokenizer {
     std::string_view text = raw;
     if (parts_.normalizer) {
       normalized.assign(raw);
-      parts_.normalizer->apply(normalized);
+      parts_.normalizer->apply_at(normalized, at_start);
       text = normalized;
     }
     std::vector<AddedTokens::Piece> pieces;

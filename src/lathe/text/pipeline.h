@@ -36,12 +36,13 @@ std::shared_ptr<const Tokenizer> make_tokenizer(Parts parts);
 
 // The parts of a tokenizer.json; `source` is its text.
 Result<Parts> parse_tokenizer_json(std::string_view source);
-// The parts of a SentencePiece tokenizer.model.
-Result<Parts> parse_sentencepiece(std::string_view bytes);
-// vocab.json and merges.txt; `patterns` as in make_byte_level().
+// The parts of a SentencePiece tokenizer.model. With `prefix_each`, the dummy space is put before
+// every stretch of text between special tokens ("legacy" in tokenizer_config.json), otherwise only
+// before the first. Control pieces become special tokens; prefix and suffix stay empty.
+Result<Parts> parse_sentencepiece(std::string_view bytes, bool prefix_each);
+// vocab.json and merges.txt with the rules that go by the name `scheme` (bpe_schemes.h).
 Result<Parts> parse_vocab_and_merges(std::string_view vocab_json, std::string_view merges,
-                                     const std::vector<std::string>& patterns,
-                                     bool add_prefix_space, bool nfc);
+                                     const std::string& scheme, bool add_prefix_space);
 
 // The id of a token's text: an added token, or one of the vocabulary.
 std::optional<TokenId> find_token(const Parts& parts, std::string_view content);
