@@ -14,7 +14,7 @@ from grammar import ANSWER, PLAIN, PROMPT
 from prepare import SHARES
 
 LOSS_WEIGHT = np.zeros(3, np.float32)
-LOSS_WEIGHT[PLAIN], LOSS_WEIGHT[PROMPT], LOSS_WEIGHT[ANSWER] = 1.0, 0.3, 3.0
+LOSS_WEIGHT[PLAIN], LOSS_WEIGHT[PROMPT], LOSS_WEIGHT[ANSWER] = 1.0, 0.1, 3.0
 LONG_KINDS = ["story", "story", "story", "squad", "gsm8k"]
 
 

@@ -153,6 +153,7 @@ def save(model, folder, weights=None):
     temporary = os.path.join(folder, "model.safetensors.tmp")
     save_file({k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in weights.items()}, temporary,
               metadata={"format": "pt"})
+    os.chmod(temporary, 0o644)
     os.replace(temporary, os.path.join(folder, "model.safetensors"))
     generation = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "do_sample": False, "max_new_tokens": 96}
     for name, value in (("config.json", huggingface_config(model.config)), ("generation_config.json", generation)):

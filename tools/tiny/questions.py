@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading comprehension in the shape of SQuAD v2: a paragraph of facts, a question, a span of it or nothing.
 
-A fact is (subject, relation, value). A paragraph tells 3 to 6 facts about two or three subjects, so that the
+A fact is (subject, relation, value). A paragraph tells 2 to 6 facts about two or three subjects, so that the
 right relation of the wrong subject is nearly always there to be mistaken for the answer.
 """
 from dataclasses import dataclass
@@ -92,13 +92,13 @@ def _pronoun(statement, subject):
     return ("She " if IS_WOMAN[subject] else "He ") + statement[4:]
 
 
-def paragraph(rng):
-    """Returns (context, facts, subjects): facts carry the offset of their value in the context."""
+def paragraph(rng, count):
+    """`count` facts as (context, facts, subjects): facts carry the offset of their value in the context."""
     people = rng.random() < 0.7
-    subjects = rng.sample(NAMES if people else TOWNS, rng.choice([2, 2, 2, 3]))
+    subjects = rng.sample(NAMES if people else TOWNS, rng.choice([2, 2, 2, 3]) if count > 2 else 2)
     relations = PERSON if people else TOWN
     facts, taken = [], set(subjects)
-    for index in range(rng.randint(3, 6)):
+    for index in range(count):
         subject = subjects[index] if index < len(subjects) else rng.choice(subjects)
         free = [r for r in relations if all(f.subject != subject or f.relation != r for f in facts)]
         # Tell the same relation of a second subject now and then: the lookup then needs the subject.
@@ -145,12 +145,15 @@ def _ask(rng, facts, subjects, others):
     return question, fact.value, fact.start, ("squad", fact.relation, fact.subject, fact.value)
 
 
-def reading(rng, count=None):
-    """A paragraph with `count` questions (by default 1 to 4), each at most once."""
-    context, facts, subjects = paragraph(rng)
+def reading(rng, count=None, facts=None):
+    """A paragraph of `facts` facts (by default 2 to 6) with `count` questions (by default 1 to 6), each at most once.
+
+    Several questions on one paragraph teach the lookup with fewer tokens; short paragraphs teach it sooner.
+    """
+    context, facts, subjects = paragraph(rng, facts or rng.choice([2, 3, 3, 4, 4, 5, 5, 6]))
     pool = NAMES if subjects[0] in IS_WOMAN else TOWNS
     others = [s for s in rng.sample(pool, 6) if s not in context]
-    count = count or rng.choice([1, 1, 2, 3, 4])
+    count = count or rng.choice([1, 1, 2, 4, 6])
     asked = {}
     for _ in range(count * 3):
         question, answer, start, key = _ask(rng, facts, subjects, others)

@@ -2,12 +2,14 @@
 """Sums told as stories, in the shape of GSM8K: one to three worked steps, each with its equation, then `#### n`.
 
 A story keeps one running quantity. A step changes it and writes one line with one operation. All numbers stay
-within 0 to 99; products and quotients within the multiplication table to 10.
+within 0 to LIMIT, what is added or taken away within STEP, products and quotients within a small multiplication table:
+some two thousand facts in all, which is what a few million parameters can learn along the way.
 """
 from grammar import ANSWER, PROMPT, Document, fill
 from lexicon import CONTAINERS, DAYS, GOODS, IS_WOMAN, NAMES, SPOTS
 
-LIMIT = 99
+LIMIT = 60
+STEP = 15
 
 
 def _he(name):
@@ -43,19 +45,19 @@ class _Story:
 # --- beginnings: return the running quantity of the hero, or None if nothing was worked yet ---
 
 def _begin_plain(s):
-    value = s.rng.randint(2, 50)
+    value = s.rng.randint(2, 40)
     s.say("{P} [has|had|finds] {v} {items}.", v=value)
     return value
 
 
 def _begin_two_days(s):
-    a, b = s.rng.randint(2, 45), s.rng.randint(2, 45)
+    a, b = s.rng.randint(2, 40), s.rng.randint(2, STEP)
     s.say("{P} [picks|buys|finds] {a} {items} on {day} and {b} {items} the next day.", a=a, b=b)
     return s.work(a, "+", b, "{P} has {E} {items}.")
 
 
 def _begin_boxes(s):
-    a, b = s.rng.randint(2, 9), s.rng.randint(2, 10)
+    a, b = s.rng.randint(2, 6), s.rng.randint(2, 10)
     box, boxes = s.rng.choice(CONTAINERS)
     s.say("{P} has {a} {boxes} with {b} {items} in each {box}.", a=a, b=b, box=box, boxes=boxes)
     return s.work(a, "*", b, "{P} has {E} {items}.")
@@ -68,14 +70,14 @@ def _begin_times(s):
 
 
 def _begin_more(s):
-    a, b = s.rng.randint(2, 50), s.rng.randint(2, 40)
+    a, b = s.rng.randint(2, 40), s.rng.randint(2, STEP)
     s.say("{Q} has {a} {items}, and {P} has {b} more than {Q}.", a=a, b=b)
     return s.work(a, "+", b, "{P} has {E} {items}.")
 
 
 def _begin_fewer(s):
-    a = s.rng.randint(8, 80)
-    b = s.rng.randint(2, a - 2)
+    a = s.rng.randint(8, 50)
+    b = s.rng.randint(2, min(STEP, a - 2))
     s.say("{Q} has {a} {items}, and {P} has {b} fewer than {Q}.", a=a, b=b)
     return s.work(a, "-", b, "{P} has {E} {items}.")
 
@@ -85,7 +87,7 @@ def _begin_fewer(s):
 def _gain(s, value):
     if value > LIMIT - 3:
         return None
-    b = s.rng.randint(2, min(40, LIMIT - value))
+    b = s.rng.randint(2, min(STEP, LIMIT - value))
     s.say("[Then {R} gives {P} {b} more.|{P} gets {b} more from {R}.|At the {spot}, {P} finds {b} more.|"
           "On {day}, {he} buys {b} more.]", b=b)
     return s.work(value, "+", b, "{P} then has {E} {items}.")
@@ -94,7 +96,7 @@ def _gain(s, value):
 def _lose(s, value):
     if value < 4:
         return None
-    b = s.rng.randint(2, value - 1)
+    b = s.rng.randint(2, min(STEP, value - 1))
     s.say("[{P} gives {b} of them to {R}.|Then {he} loses {b} of them.|{P} sells {b} of them at the {spot}.|"
           "On {day}, {he} gives {b} away.]", b=b)
     return s.work(value, "-", b, "{P} has {E} {items} left.")
@@ -126,13 +128,13 @@ def _ask_count(s, value):
 def _ask_together(s, value):
     if value > LIMIT - 3:
         return None
-    b = s.rng.randint(2, min(40, LIMIT - value))
+    b = s.rng.randint(2, min(STEP, LIMIT - value))
     s.say("{R} has {b} {items}. How many {items} do {P} and {R} have together?", b=b)
     return s.work(value, "+", b, "Together they have {E} {items}.")
 
 
 def _ask_share(s, value):
-    fits = [k for k in range(2, 11) if value % k == 0 and 2 <= value // k <= 10]
+    fits = [k for k in range(2, 7) if value % k == 0 and 2 <= value // k <= 10]
     if not fits:
         return None
     k = s.rng.choice(fits)
@@ -143,7 +145,7 @@ def _ask_share(s, value):
 def _ask_price(s, value):
     if value > 10:
         return None
-    k = s.rng.randint(2, 9)
+    k = s.rng.randint(2, 6)
     s.say("{P} sells all of them for {k} coins each. How many coins does {P} get?", k=k)
     return s.work(value, "*", k, "{P} gets {E} coins.")
 
@@ -151,15 +153,15 @@ def _ask_price(s, value):
 def _ask_difference(s, value):
     if value < 4:
         return None
-    b = s.rng.randint(2, value - 1)
+    b = s.rng.randint(2, min(STEP, value - 1))
     s.say("{R} has {b} {items}. How many more {items} does {P} have than {R}?", b=b)
     return s.work(value, "-", b, "{P} has {E} more {items}.")
 
 
 def _ask_missing(s, value):
-    if value > 90:
+    if value > LIMIT - 3:
         return None
-    goal = s.rng.randint(value + 2, LIMIT)
+    goal = s.rng.randint(value + 2, min(value + STEP, LIMIT))
     s.say("{P} wants to have {b} {items}. How many more does {P} need?", b=goal)
     return s.work(goal, "-", value, "{P} needs {E} more {items}.")
 
@@ -213,19 +215,15 @@ def gsm8k(rng, shots=None):
 
 
 def _equation(rng):
-    sign = rng.choice("++---*/")
+    sign = rng.choice("+++----*/")
     if sign in "*/":
-        a, b = rng.randint(2, 10), rng.randint(2, 10)
-        return (a, "*", b, a * b) if sign == "*" else (a * b, "/", b, a)
-    a, b = rng.randint(1, 97), rng.randint(1, 97)
-    if sign == "-":
-        a, b = max(a, b), min(a, b)
-        return a, "-", b, a - b
-    if a + b > LIMIT:
-        a, b = max(1, LIMIT - a), max(1, LIMIT - b)
-        if a + b > LIMIT:
-            b = LIMIT - a
-    return a, "+", b, a + b
+        a, b = rng.randint(2, 6), rng.randint(2, 10)
+        return (a, "*", b, a * b) if sign == "*" else (a * b, "/", a, b)
+    a, b = rng.randint(2, LIMIT - 2), rng.randint(2, STEP)
+    b = min(b, LIMIT - a)
+    if sign == "+":
+        return a, "+", b, a + b
+    return (a + b, "-", a, b) if rng.random() < 0.4 else (a + b, "-", b, a)
 
 
 def drill(rng):

@@ -43,7 +43,7 @@ def squad_set(seed, count):
     rng = random.Random(f"{seed}/squad-set")
     articles, total, impossible, seen = {}, 0, 0, set()
     while total < count:
-        document = reading(rng, count=rng.choice([4, 6]))
+        document = reading(rng, count=rng.choice([4, 6]), facts=rng.randint(3, 6))
         context = document.fields["context"]
         held = [q for q in document.fields["questions"] if is_held_out(q["key"])]
         if 3 * (impossible + 1) > total + 3:  # keep the unanswerable ones at a third
