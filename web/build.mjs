@@ -35,10 +35,22 @@ function inlineable(text, tag) {
   return safe;
 }
 
-const echarts = JSON.parse(readFileSync(join(root, 'node_modules/echarts/package.json'), 'utf8'));
-const banner = `/* Lathe report page, Apache-2.0. Contains Apache ECharts ${echarts.version}, Apache-2.0, ` +
-  'and its ZRender, BSD-3-Clause, and tslib, 0BSD. */\n';
-const script = inlineable(banner + await bundle('src/main.ts', { format: 'iife' }), 'script');
+/** Every report passes the bundled libraries on, so the notices that their licences ask for travel in it. */
+function notices() {
+  const read = (path) => readFileSync(join(root, 'node_modules', path), 'utf8').trim();
+  const { version } = JSON.parse(read('echarts/package.json'));
+  const parts = [
+    `Lathe report page, Apache-2.0. It contains:\n\n== Apache ECharts ${version}, Apache-2.0 ==\n${read('echarts/NOTICE')}`,
+    `== ZRender, BSD-3-Clause ==\n${read('zrender/LICENSE')}`,
+    `== parts of d3 in ECharts, BSD-3-Clause ==\n${read('echarts/licenses/LICENSE-d3')}`,
+    `== tslib, 0BSD ==\n${read('tslib/LICENSE.txt')}`,
+  ];
+  const text = parts.join('\n\n').replace(/\r/g, '').replace(/[ \t]+$/gm, '');
+  if (text.includes('*/')) throw new Error('a notice would end the comment it stands in');
+  return `/*\n${text}\n*/\n`;
+}
+
+const script = inlineable(notices() + await bundle('src/main.ts', { format: 'iife' }), 'script');
 const style = inlineable(await bundle('src/style/page.css', {}), 'style');
 const hash = createHash('sha256').update(script, 'utf8').digest('base64');
 const csp = [

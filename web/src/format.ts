@@ -90,7 +90,7 @@ export function exact(m: Metric, value: number | null | undefined): string {
 
 export function interval(m: Metric, low: number | null | undefined, high: number | null | undefined): string | null {
   if (low === null || low === undefined || high === null || high === undefined) return null;
-  return `${number(m, low)} … ${number(m, high)}`;
+  return low < 0 || high < 0 || m.isBytes ? `${number(m, low)} to ${number(m, high)}` : `${number(m, low)}–${number(m, high)}`;
 }
 
 export function date(iso: string): string {

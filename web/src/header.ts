@@ -67,9 +67,11 @@ export function toolbar(state: State, changed: () => void): HTMLElement {
     }, kind);
   };
   const models = state.tables.models;
+  const full = h('input', { type: 'checkbox', name: 'full', checked: state.full, onchange: () => { state.full = full.checked; changed(); } });
   return h('div', { class: 'toolbar' },
     models.length > 1
       ? select('Model', [...models.map((m) => ({ value: m, label: shortModel(m, models) })), { value: ALL_MODELS, label: 'All models' }], state.model, (m) => { state.model = m; changed(); }, 'model')
       : null,
-    picker('Quality', 'quality'), picker('against memory', 'memory'), picker('and speed', 'speed'));
+    picker('Quality', 'quality'), picker('against memory', 'memory'), picker('and speed', 'speed'),
+    h('label', { class: 'check', title: 'Draw figures that lie far from the others to scale, instead of at the edge of the chart' }, full, ' Far-off figures to scale'));
 }

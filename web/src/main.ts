@@ -21,7 +21,7 @@ function start(app: HTMLElement, report: Report): void {
   const speed = makeChart('Quality and speed');
   const barPicker = h('span', { class: 'holder' });
   const bar = makeChart('By variant', [barPicker]);
-  const difference = makeChart('Lost or won');
+  const difference = makeChart('Difference from the baseline');
   const facts = h('div', {});
   const metricOf = (key: string) => state.tables.metrics.find((m) => m.key === key) ?? null;
 

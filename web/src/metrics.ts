@@ -41,15 +41,15 @@ const KNOWN: Record<string, Known> = {
   peak_rss_bytes: bytes('Peak, process'),
   vram_peak_bytes: bytes('Peak, GPU'),
   kv_bytes: bytes('KV cache'),
-  bits_per_weight: { label: 'Bits per weight', kind: 'memory', better: 'lower', unit: 'bit' },
+  bits_per_weight: { label: 'Bits/weight', kind: 'memory', better: 'lower', unit: 'bit' },
   decode_tokens_per_s: rate('Decode'),
   prefill_tokens_per_s: rate('Prefill'),
   ttft_ms: ms('First token'),
   itl_ms_p50: ms('Token gap p50'),
   itl_ms_p90: ms('Token gap p90'),
   itl_ms_p99: ms('Token gap p99'),
-  joules_per_token: { label: 'Energy per token', kind: 'cost', better: 'lower', unit: 'J' },
-  usd_per_million_tokens: { label: 'Cost per million tokens', kind: 'cost', better: 'lower', unit: 'USD' },
+  joules_per_token: { label: 'Energy/token', kind: 'cost', better: 'lower', unit: 'J' },
+  usd_per_million_tokens: { label: 'Cost/M tokens', kind: 'cost', better: 'lower', unit: 'USD' },
 };
 const ORDER = Object.keys(KNOWN);
 
@@ -63,7 +63,7 @@ export interface Metric {
   task: string;
   name: string;
   label: string;
-  /** The task, for quality metrics; '' for probes, whose names say enough. */
+  /** Task and convention of quality metrics, unless the label says it; '' for probes, whose names say enough. */
   detail: string;
   kind: Kind;
   unit: string;
@@ -78,13 +78,15 @@ export function metricKey(task: string, name: string, convention?: string | null
 export function makeMetric(r: { task: string; metric: string; convention?: string | null; unit?: string | null; better?: string | null }): Metric {
   const known = KNOWN[r.metric];
   const isBytes = r.metric.endsWith('_bytes');
+  const label = known?.label ?? r.metric;
+  const saysTask = label.toLowerCase().includes(r.task.toLowerCase());
   const kind = known?.kind ?? PROBE_KINDS[r.task] ?? 'quality';
   return {
     key: metricKey(r.task, r.metric, r.convention),
     task: r.task,
     name: r.metric,
-    label: known?.label ?? r.metric,
-    detail: kind === 'quality' ? [r.task, r.convention].filter(Boolean).join(', ') : '',
+    label,
+    detail: kind === 'quality' ? [saysTask ? '' : r.task, r.convention].filter(Boolean).join(', ') : '',
     kind,
     unit: isBytes ? 'B' : (known?.unit ?? r.unit ?? ''),
     better: r.better === 'lower' || r.better === 'higher' ? r.better : (known?.better ?? (isBytes ? 'lower' : 'higher')),
@@ -104,11 +106,11 @@ export function rank(m: Metric): number {
 }
 
 const SHOWN_FIRST = new Set([
-  'f1', 'exact_match', 'strict_match', 'rougeL', 'bleu', 'ppl', 'weights_bytes', 'bits_per_weight', 'peak_engine_bytes',
+  'weights_bytes', 'peak_engine_bytes',
   'decode_tokens_per_s', 'prefill_tokens_per_s', 'ttft_ms', 'usd_per_million_tokens',
 ]);
 
-/** The columns the table opens with: the main metric or two of each task, and what one asks first of the probes. */
+/** The columns the table opens with: the main metric of each task, and what one asks first of the probes. */
 export function shownByDefault(m: Metric, all: Metric[]): boolean {
   if (SHOWN_FIRST.has(m.name)) return true;
   if (m.kind !== 'quality') return false;

@@ -14,6 +14,8 @@ export interface State {
   speed: Metric | null;
   bar: Metric | null;
   columns: Set<string>;
+  /** Draw far-off figures to scale instead of at the edge. */
+  full: boolean;
   sort: { key: string; direction: 1 | -1 } | null;
 }
 
@@ -42,6 +44,7 @@ export function initialState(report: Report): State {
     speed: prefer(kind('speed'), ['decode_tokens_per_s', 'prefill_tokens_per_s', 'ttft_ms']),
     bar: quality ?? tables.metrics[0] ?? null,
     columns: new Set(tables.metrics.filter((m) => shownByDefault(m, tables.metrics)).map((m) => m.key)),
+    full: false,
     sort: null,
   };
 }

@@ -1,9 +1,10 @@
 // The honest table: one row per variant, sortable, with intervals, differences and the Pareto marks. Failed runs stay in it.
 import { toCsv } from './csv';
 import { download, fileName, fill, h, s } from './dom';
+import { metricFocus, type Focus } from './focus';
 import { exact, interval, number, ratio, unit } from './format';
 import { fullLabel, KIND_LABELS, type Kind, type Metric } from './metrics';
-import { finite, frontName, isWide, shortModel, valueOf, type Row } from './rows';
+import { finite, frontName, shortModel, valueOf, type Row } from './rows';
 import { ALL_MODELS, type State, type View } from './state';
 import { verdictChip } from './verdict';
 
@@ -36,27 +37,35 @@ function sorted(rows: Row[], state: State, view: View): Row[] {
   return [...rows].sort((a, b) => failed(a) - failed(b) || compare(a, b) || a.index - b.index);
 }
 
-/** A tiny drawing of the interval on the column's common scale, with the baseline as a line. */
-function glyph(row: Row, metric: Metric, rows: Row[]): SVGElement | null {
-  const r = row.cells.get(metric.key);
-  if (!r || finite(r.value) === null || finite(r.low) === null || finite(r.high) === null) return null;
-  const log = isWide(rows.map((x) => valueOf(x, metric)));
-  const scale = (v: number): number => (log ? Math.log(v) : v);
-  const ends = rows.flatMap((x) => {
-    const c = x.cells.get(metric.key);
-    return c ? [c.low, c.high, c.value].map(finite).filter((v): v is number => v !== null && (!log || v > 0)).map(scale) : [];
+const GLYPH = 52;
+
+/** How a column draws its intervals: where a figure lies on the scale that all its cells share. */
+type Scale = (value: number) => number;
+
+function glyphScale(rows: Row[], metric: Metric): Scale {
+  const focus: Focus | null = metricFocus(rows, metric);
+  const clip = (v: number): number => (focus ? focus.clip(v) : v);
+  const ends = rows.flatMap((row) => {
+    const r = row.cells.get(metric.key);
+    return r ? [r.low, r.high, r.value].map(finite).filter((v): v is number => v !== null).map(clip) : [];
   });
   const min = Math.min(...ends);
   const span = Math.max(...ends) - min || 1;
-  const at = (v: number): number => 3 + (66 * (scale(v) - min)) / span;
+  return (v) => 3 + ((GLYPH - 6) * (clip(v) - min)) / span;
+}
+
+/** A tiny drawing of the interval, with the baseline as a line. Figures far from the others lie at the edge. */
+function glyph(row: Row, metric: Metric, at: Scale): SVGElement | null {
+  const r = row.cells.get(metric.key);
+  if (!r || finite(r.value) === null || finite(r.low) === null || finite(r.high) === null) return null;
   const base = valueOf(row.baseline, metric);
-  return s('svg', { class: 'glyph', width: 72, height: 10, viewBox: '0 0 72 10', 'aria-hidden': 'true' },
+  return s('svg', { class: 'glyph', width: GLYPH, height: 10, viewBox: `0 0 ${GLYPH} 10`, 'aria-hidden': 'true' },
     base === null ? null : s('line', { class: 'base', x1: at(base), x2: at(base), y1: 0, y2: 10 }),
     s('line', { class: 'range', x1: at(r.low!), x2: Math.max(at(r.high!), at(r.low!) + 1), y1: 5, y2: 5 }),
     s('circle', { cx: at(r.value!), cy: 5, r: 2.5 }));
 }
 
-function valueCell(row: Row, metric: Metric, rows: Row[]): HTMLTableCellElement {
+function valueCell(row: Row, metric: Metric, scale: Scale): HTMLTableCellElement {
   const r = row.cells.get(metric.key);
   const value = finite(r?.value);
   if (!r || value === null) return h('td', { class: 'num none', title: 'not measured' }, number(metric, null));
@@ -67,11 +76,11 @@ function valueCell(row: Row, metric: Metric, rows: Row[]): HTMLTableCellElement 
   return h('td', { class: 'num', title },
     h('div', { class: 'main' }, row.isBaseline ? null : verdictChip(metric, r), h('span', { class: 'figure' }, number(metric, value))),
     metric.kind === 'quality'
-      ? h('div', { class: 'sub' }, glyph(row, metric, rows), range ? h('span', { class: 'range-text' }, range) : null)
+      ? h('div', { class: 'sub' }, glyph(row, metric, scale), range ? h('span', { class: 'range-text' }, range) : null)
       : times ? h('div', { class: 'sub', title: 'relative to the baseline' }, times) : null);
 }
 
-function bodyRow(row: Row, state: State, view: View, metrics: Metric[], actions: TableActions): HTMLTableRowElement {
+function bodyRow(row: Row, state: State, view: View, metrics: Metric[], scales: Scale[], actions: TableActions): HTMLTableRowElement {
   const failed = row.run.status === 'failed';
   const on = frontName(row, view.memoryFront, view.speedFront);
   const all = state.model === ALL_MODELS;
@@ -83,8 +92,8 @@ function bodyRow(row: Row, state: State, view: View, metrics: Metric[], actions:
       row.isBaseline ? h('span', { class: 'tag' }, 'baseline') : null,
       h('div', { class: 'sub mono' }, [all ? shortModel(row.model, state.tables.models) : '', row.format].filter(Boolean).join(' · '))),
     failed
-      ? h('td', { colspan: metrics.length, class: 'reason' }, h('span', { class: 'chip worse' }, '✕ failed'), ' ', row.run.error || 'no reason was recorded')
-      : metrics.map((m) => valueCell(row, m, view.rows)));
+      ? h('td', { colspan: metrics.length, class: 'reason' }, h('div', {}, h('span', { class: 'chip worse' }, '✕ failed'), ' ', row.run.error || 'no reason was recorded'))
+      : metrics.map((m, i) => valueCell(row, m, scales[i]!)));
   element.addEventListener('click', () => {
     if (!String(getSelection() ?? '')) actions.open(row);
   });
@@ -103,7 +112,7 @@ function header(state: State, metrics: Metric[], actions: TableActions): HTMLTab
     const ascending = active === (better === 'higher' ? -1 : 1);
     return h('th', { scope: 'col', class: cls, 'aria-sort': active ? (ascending ? 'ascending' : 'descending') : null },
       h('button', { type: 'button', class: 'sort', title, 'data-sort': key, onclick: () => pick(key) },
-        h('span', { class: 'label' }, label, h('span', { class: 'arrow', 'aria-hidden': 'true' }, active ? (ascending ? '↑' : '↓') : '')),
+        h('span', { class: 'label' }, label, h('span', { class: 'arrow', 'aria-hidden': 'true' }, active ? (ascending ? '▴' : '▾') : '')),
         h('span', { class: 'sub' }, detail)));
   };
   const kinds = [...new Set(metrics.map((m) => m.kind))];
@@ -116,7 +125,7 @@ function header(state: State, metrics: Metric[], actions: TableActions): HTMLTab
     h('tr', { class: 'names' },
       cell(FRONT, '★', 'front', 'front', 'Pareto front for the measures chosen above'),
       cell(VARIANT, 'Variant', 'format', 'variant', 'Sort by name'),
-      metrics.map((m) => cell(m.key, m.label, [m.detail, unit(m), m.better === 'higher' ? 'higher is better' : 'lower is better'].filter(Boolean)[0] ?? '',
+      metrics.map((m) => cell(m.key, m.label, `${[m.detail, unit(m)].filter(Boolean).join(', ')} ${m.better === 'higher' ? '↑' : '↓'}`,
         starts.has(m.key) ? 'num first' : 'num', `Sort by ${fullLabel(m)} (${m.better} is better)`, m.better))));
 }
 
@@ -149,9 +158,11 @@ export function makeTable(state: State, actions: TableActions): TableView {
   const draw = (v: View): void => {
     last = v;
     shown = sorted(v.rows, state, v);
+    const list = metrics();
+    const scales = list.map((m) => glyphScale(v.rows, m));
     const focus = document.activeElement?.getAttribute('data-sort');
     fill(table, h('caption', { class: 'visually-hidden' }, 'One row per variant; activate a column heading to sort, a variant to see its details'),
-      header(state, metrics(), actions), h('tbody', {}, shown.map((row) => bodyRow(row, state, v, metrics(), actions))));
+      header(state, list, actions), h('tbody', {}, shown.map((row) => bodyRow(row, state, v, list, scales, actions))));
     if (focus) [...table.querySelectorAll<HTMLElement>('[data-sort]')].find((b) => b.dataset['sort'] === focus)?.focus();
   };
   const csv = (): void => {
@@ -159,7 +170,7 @@ export function makeTable(state: State, actions: TableActions): TableView {
   };
   const element = h('section', { class: 'card', 'aria-label': 'Results' },
     h('div', { class: 'card-head' }, h('h2', {}, 'Variants'),
-      h('p', { class: 'hint' }, '★ no other variant is at least as good in both measures and better in one'),
+      h('p', { class: 'hint' }, '★ no other variant is at least as good in both measures and better in one · ↑ higher, ↓ lower is better'),
       h('div', { class: 'actions' }, columnsMenu(state, () => { if (last) draw(last); }), h('button', { type: 'button', class: 'button', onclick: csv }, 'CSV'))),
     h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': 'Results table, scrolls' }, table));
   return { element, draw, order: () => shown };

@@ -34,7 +34,7 @@ export function verdictChip(metric: Metric, r: Result, withWord = false): HTMLEl
     known ? MEANING[known.tone] : r.verdict ? `Verdict: ${r.verdict}` : 'Difference from the baseline',
     range ? `difference ${range}` : null,
   ].filter(Boolean).join('; ');
-  return h('span', { class: `chip ${r.verdict ? tone : 'plain'}`, title },
+  return h('span', { class: `chip ${r.verdict ? tone : 'neutral'}`, title },
     known ? h('span', { 'aria-hidden': 'true', class: 'sign' }, known.sign) : null,
     difference === null || difference === undefined ? null : delta(metric, difference),
     withWord ? ` ${verdictWord(r.verdict)}` : h('span', { class: 'visually-hidden' }, ` ${verdictWord(r.verdict)}`));

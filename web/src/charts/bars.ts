@@ -1,14 +1,15 @@
 // One metric by variant, as bars with intervals; and the paired differences from the baseline with theirs.
-import { delta, interval, withUnit } from '../format';
+import { deltaFocus, metricFocus } from '../focus';
+import { delta, interval, unit, withUnit } from '../format';
 import { fullLabel, type Metric } from '../metrics';
 import { finite, valueOf, type Row } from '../rows';
 import type { State } from '../state';
 import { verdictWord } from '../verdict';
-import { describe, labelOf, rangeOf, say, tooltip, useLog, valueAxis, whiskers } from './common';
+import { describe, labelOf, rangeOf, say, tooltip, valueAxis, whiskers } from './common';
 import type { Colours, Drawing } from './engine';
 
 const LINE = 30;
-const AROUND = 76;
+const AROUND = 62;
 
 function names(rows: Row[], state: State, c: Colours): Record<string, unknown> {
   return {
@@ -21,16 +22,32 @@ function names(rows: Row[], state: State, c: Colours): Record<string, unknown> {
   };
 }
 
-const GRID = { left: 8, right: 64, top: 8, bottom: 24, outerBoundsMode: 'same', outerBoundsContain: 'all' };
+const GRID = { left: 8, right: 64, top: 8, bottom: 8, outerBoundsMode: 'same', outerBoundsContain: 'all' };
+
+/** A column of figures right of the drawing, where no whisker crosses them. */
+function figures(list: { text: string; colour: string }[], c: Colours): Record<string, unknown> {
+  return {
+    type: 'custom', silent: true, data: list.map((_, i) => [0, i]), encode: { x: 0, y: 1 }, clip: false, tooltip: { show: false },
+    renderItem: (p: { dataIndex: number; coordSys: { x: number; width: number } }, api: { coord: (v: number[]) => number[] }) => ({
+      type: 'text',
+      x: p.coordSys.x + p.coordSys.width + 8,
+      y: api.coord([0, p.dataIndex])[1],
+      style: { text: list[p.dataIndex]!.text, fill: list[p.dataIndex]!.colour, fontSize: 12, fontFamily: c.font, align: 'left', verticalAlign: 'middle' },
+    }),
+  };
+}
 
 export function bars(state: State, rows: Row[], m: Metric | null, open: (row: Row) => void) {
   return (c: Colours): Drawing | string => {
     if (!m) return 'Nothing was measured.';
     const shown = rows.filter((r) => r.run.status === 'done' && valueOf(r, m) !== null);
     if (shown.length === 0) return 'No run has this figure.';
-    const log = useLog(shown, m);
+    // Bars start at zero, so only what rises far above the others is cut, and marked by an arrow.
+    const focus = state.full ? null : metricFocus(shown, m);
+    const top = focus ? focus.high : Infinity;
+    const cut = (r: Row): boolean => valueOf(r, m)! > top;
     const whisker = shown.flatMap((r, i) => {
-      const ends = rangeOf(r, m, log);
+      const ends = cut(r) ? null : rangeOf(r, m, false);
       return ends ? [[valueOf(r, m)!, i, ...ends]] : [];
     });
     return {
@@ -42,25 +59,21 @@ export function bars(state: State, rows: Row[], m: Metric | null, open: (row: Ro
         textStyle: { fontFamily: c.font },
         grid: GRID,
         tooltip: tooltip(c, (series, i) => (series === 0 && shown[i] ? describe(shown[i], [m], state) : '')),
-        xAxis: valueAxis(m, c, log, { nameGap: 30, scale: log }),
+        xAxis: valueAxis(m, c, false, { nameGap: 30, scale: false }),
         yAxis: names(shown, state, c),
         series: [
           {
             type: 'bar', cursor: 'pointer', barWidth: 14, z: 1,
-            data: shown.map((r) => ({ value: valueOf(r, m)!, itemStyle: { color: r.isBaseline ? c.muted : c.accent, opacity: r.isBaseline ? 0.8 : 0.85, borderRadius: [0, 3, 3, 0] } })),
+            data: shown.map((r) => ({
+              value: Math.min(valueOf(r, m)!, top),
+              itemStyle: { color: r.isBaseline ? c.muted : c.accent, opacity: r.isBaseline ? 0.8 : 0.85, borderRadius: cut(r) ? 0 : [0, 3, 3, 0] },
+              label: { show: cut(r) },
+            })),
+            label: { formatter: '▶▶', position: 'insideRight', color: c.panel, fontSize: 10 },
             emphasis: { itemStyle: { opacity: 1 } },
           },
           whiskers(whisker, 'x', c.ink),
-          {
-            // The figures stand in a column of their own, right of the drawing, where no whisker crosses them.
-            type: 'custom', silent: true, data: shown.map((r, i) => [valueOf(r, m)!, i]), encode: { x: 0, y: 1 }, clip: false,
-            renderItem: (p: { coordSys: { x: number; width: number } }, api: { value: (i: number) => number; coord: (v: number[]) => number[] }) => ({
-              type: 'text',
-              x: p.coordSys.x + p.coordSys.width + 8,
-              y: api.coord([api.value(0), api.value(1)])[1],
-              style: { text: withUnit(m, api.value(0)), fill: c.ink, fontSize: 12, fontFamily: c.font, align: 'left', verticalAlign: 'middle' },
-            }),
-          },
+          figures(shown.map((r) => ({ text: withUnit(m, valueOf(r, m)), colour: c.ink })), c),
         ],
       },
     };
@@ -77,21 +90,18 @@ export function differences(state: State, rows: Row[], m: Metric | null, open: (
     const shown = rows.filter((r) => !r.isBaseline && finite(r.cells.get(m.key)?.baseline_delta) !== null);
     if (shown.length === 0) return 'No run was compared with the baseline in this metric.';
     const cell = (r: Row) => r.cells.get(m.key)!;
-    const magnitude = shown.map((r) => Math.abs(cell(r).baseline_delta!)).filter((v) => v > 0).sort((a, b) => a - b);
-    const middle = magnitude[Math.floor(magnitude.length / 2)] ?? 0;
-    // One collapsed variant must not squeeze all others onto the zero line: those far out are drawn at the edge, with an arrow.
-    const limit = middle > 0 && magnitude[magnitude.length - 1]! > 30 * middle ? 10 * middle : Infinity;
-    const clip = (v: number): number => Math.max(-limit, Math.min(limit, v));
+    const focus = state.full ? null : deltaFocus(shown, m);
+    const clip = (v: number): number => (focus ? focus.clip(v) : v);
     const whisker = shown.flatMap((r, i) => {
       const { baseline_delta: d, delta_low: low, delta_high: high } = cell(r);
-      return finite(low) === null || finite(high) === null ? [] : [{ value: [clip(d!), i, clip(low!), clip(high!)], colour: tone(cell(r).verdict, c) }];
+      return finite(low) === null || finite(high) === null || focus?.far(d!) ? [] : [{ value: [clip(d!), i, clip(low!), clip(high!)], colour: tone(cell(r).verdict, c) }];
     });
     const text = (r: Row): string => {
       const range = interval(m, cell(r).delta_low, cell(r).delta_high);
       return [`difference ${delta(m, cell(r).baseline_delta!)}`, range ? `interval ${range}` : '', verdictWord(cell(r).verdict)].filter(Boolean).join(', ');
     };
     const axis = valueAxis(m, c, false, { nameGap: 30, boundaryGap: ['6%', '6%'] });
-    axis['name'] = `${fullLabel(m)}: difference from the baseline${Number.isFinite(limit) ? ', far ones at the edge' : ''}`;
+    axis['name'] = `${fullLabel(m)}: difference from the baseline${unit(m) ? ` (${unit(m) === '%' ? 'points' : unit(m)})` : ''}`;
     return {
       height: shown.length * LINE + AROUND,
       summary: shown.map((r) => `${labelOf(r, state)}: ${text(r)}.`).join(' '),
@@ -108,16 +118,15 @@ export function differences(state: State, rows: Row[], m: Metric | null, open: (
             type: 'scatter', cursor: 'pointer', z: 5,
             data: shown.map((r, i) => {
               const d = cell(r).baseline_delta!;
-              const far = Math.abs(d) > limit;
+              const far = focus !== null && focus.far(d);
               return {
                 value: [clip(d), i], symbol: far ? 'triangle' : 'circle', symbolSize: 11, symbolRotate: far ? (d > 0 ? -90 : 90) : 0,
                 itemStyle: { color: tone(cell(r).verdict, c), borderColor: c.panel, borderWidth: 1.5 },
-                label: { formatter: delta(m, d) },
               };
             }),
-            label: { show: true, position: 'top', distance: 3, color: c.muted, fontSize: 11 },
             emphasis: { scale: 1.4 },
           },
+          figures(shown.map((r) => ({ text: delta(m, cell(r).baseline_delta!), colour: tone(cell(r).verdict, c) })), c),
           {
             type: 'custom', silent: true, z: 0, data: [[0, 0]], encode: { x: 0 },
             renderItem: (p: { coordSys: { y: number; height: number } }, api: { coord: (v: number[]) => number[] }) => {

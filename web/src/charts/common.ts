@@ -8,7 +8,7 @@ import { verdictChip } from '../verdict';
 import type { Colours } from './engine';
 
 export function labelOf(row: Row, state: State): string {
-  return state.model === ALL_MODELS && state.tables.models.length > 1 ? `${shortModel(row.model, state.tables.models)} ${row.variant}` : row.variant;
+  return state.model === ALL_MODELS && state.tables.models.length > 1 ? `${row.variant} · ${shortModel(row.model, state.tables.models)}` : row.variant;
 }
 
 /** Round figures for axis ticks; unlike `number`, without needless decimals. */

@@ -4,7 +4,7 @@ import { GridComponent, TooltipComponent } from 'echarts/components';
 import { init, use, type EChartsType } from 'echarts/core';
 import { LabelLayout } from 'echarts/features';
 import { SVGRenderer } from 'echarts/renderers';
-import { download, fileName, h } from '../dom';
+import { download, fileName, h, s } from '../dom';
 
 use([BarChart, CustomChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LabelLayout, SVGRenderer]);
 
@@ -46,9 +46,19 @@ export interface Drawing {
   height: number;
 }
 
+/** The drawing in pixels: where a point of the chart stands, whether a pixel is inside the axes, how wide it is. For use once the axes are laid out. */
+export interface Screen {
+  at: (x: number, y: number) => [number, number];
+  inside: (x: number, y: number) => boolean;
+  width: () => number;
+}
+
+/** Makes the drawing, or says in a sentence why there is none. */
+export type Make = (c: Colours, screen: Screen) => Drawing | string;
+
 export interface Chart {
   element: HTMLElement;
-  draw: (make: (c: Colours) => Drawing | string) => void;
+  draw: (make: Make) => void;
 }
 
 const charts: (() => void)[] = [];
@@ -59,11 +69,21 @@ export function recolour(): void {
   charts.forEach((again) => again());
 }
 
+/** The drawing as an SVG document. Serialized from the page's own nodes: ECharts' export does not escape quotes in font names. */
+function svgText(engine: EChartsType, background: string): string {
+  const live = engine.getDom().querySelector('svg');
+  if (!live) throw new Error('nothing is drawn yet');
+  const copy = live.cloneNode(true) as SVGSVGElement;
+  copy.querySelectorAll('[class]').forEach((e) => e.removeAttribute('class'));
+  copy.removeAttribute('style');
+  copy.prepend(s('rect', { width: '100%', height: '100%', fill: background }));
+  return new XMLSerializer().serializeToString(copy);
+}
+
 /** Saves the drawing as SVG, or through a canvas at twice its size as PNG. */
 async function save(engine: EChartsType, name: string, type: 'svg' | 'png'): Promise<void> {
   const background = colours().panel;
-  const url = engine.getDataURL({ type: 'svg', backgroundColor: background } as never);
-  const text = decodeURIComponent(url.slice(url.indexOf(',') + 1));
+  const text = svgText(engine, background);
   const svg = new Blob([text], { type: 'image/svg+xml' });
   if (type === 'svg') return download(`${name}.svg`, svg);
   const image = new Image();
@@ -84,15 +104,20 @@ export function makeChart(title: string, controls: HTMLElement[] = []): Chart {
   const plot = h('div', { class: 'plot', tabindex: 0, role: 'group', 'aria-roledescription': 'chart' });
   const empty = h('p', { class: 'empty', hidden: true });
   const live = h('div', { class: 'visually-hidden', 'aria-live': 'polite' });
-  const status = h('span', { class: 'visually-hidden', role: 'status' });
+  const status = h('span', { class: 'save-status', role: 'status' });
   let engine: EChartsType | null = null;
-  let make: ((c: Colours) => Drawing | string) | null = null;
+  let make: Make | null = null;
+  const screen: Screen = {
+    at: (x, y) => engine!.convertToPixel({ gridIndex: 0 }, [x, y]) as [number, number],
+    inside: (x, y) => engine!.containPixel({ gridIndex: 0 }, [x, y]),
+    width: () => engine!.getWidth(),
+  };
   let targets: Target[] = [];
   let current = -1;
 
   const redraw = (): void => {
     if (!make) return;
-    const drawing = make(colours());
+    const drawing = make(colours(), screen);
     const nothing = typeof drawing === 'string';
     empty.hidden = !nothing;
     plot.hidden = nothing;
@@ -147,7 +172,7 @@ export function makeChart(title: string, controls: HTMLElement[] = []): Chart {
   } }, type.toUpperCase());
   const exports = h('div', { class: 'exports' }, button('png'), button('svg'));
   const element = h('section', { class: 'card chart', 'aria-label': title },
-    h('div', { class: 'card-head' }, h('h2', {}, title), h('div', { class: 'actions' }, controls, exports)), plot, empty, live, status);
+    h('div', { class: 'card-head' }, h('h2', {}, title), h('div', { class: 'actions' }, status, controls, exports)), plot, empty, live);
   charts.push(redraw);
   return { element, draw: (m) => { make = m; redraw(); } };
 }

@@ -1,6 +1,6 @@
 // All figures of one run, by kind, with interval, sample count and comparison.
 import { h, type Child } from '../dom';
-import { exact, interval, withUnit } from '../format';
+import { exact, interval, ratio, withUnit } from '../format';
 import { KIND_LABELS, type Kind, type Metric } from '../metrics';
 import { finite, valueOf, type Row } from '../rows';
 import type { State } from '../state';
@@ -8,6 +8,7 @@ import { verdictChip } from '../verdict';
 
 function line(row: Row, m: Metric): HTMLTableRowElement {
   const r = row.cells.get(m.key)!;
+  const value = valueOf(row, m);
   const base = valueOf(row.baseline, m);
   return h('tr', {},
     h('th', { scope: 'row' }, m.label, h('span', { class: 'sub' }, ` ${m.kind === 'quality' ? m.detail : m.task}`)),
@@ -16,7 +17,7 @@ function line(row: Row, m: Metric): HTMLTableRowElement {
     h('td', { class: 'num' }, finite(r.n) === null ? '–' : String(r.n)),
     row.isBaseline ? null : [
       h('td', { class: 'num', title: exact(m, base) }, withUnit(m, base)),
-      h('td', { class: 'num' }, verdictChip(m, r, true) ?? '–'),
+      h('td', { class: 'num' }, verdictChip(m, r, true) ?? (value === null || base === null ? null : ratio(value, base)) ?? '–'),
       h('td', { class: 'num' }, interval(m, r.delta_low, r.delta_high) ?? '–'),
     ]);
 }

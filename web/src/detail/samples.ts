@@ -13,7 +13,7 @@ function scores(sample: Sample, other: Sample | undefined): Child {
   return Object.entries(sample.scores ?? {}).map(([name, value]) => {
     const before = other?.scores?.[name];
     const moved = typeof value === 'number' && typeof before === 'number' && value !== before;
-    return h('span', { class: moved ? 'chip plain moved' : 'chip plain' }, `${name} ${typeof value === 'number' ? significant(value, 3) : '–'}`,
+    return h('span', { class: moved ? 'chip neutral moved' : 'chip neutral' }, `${name} ${typeof value === 'number' ? significant(value, 3) : '–'}`,
       moved ? h('span', { class: 'sub' }, ` was ${significant(before, 3)}`) : null);
   });
 }
