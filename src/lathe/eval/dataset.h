@@ -1,0 +1,29 @@
+// Evaluation data by name or path.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lathe/base/result.h"
+
+namespace lathe {
+
+// `name` is "bundled" (the held-out sets beside the bundled model), the name of a standard set
+// ("wikitext2", "squad_v2", "gsm8k") looked for under LATHE_DATA, or a path. `task`: which bundled
+// file.
+Result<std::string> find_dataset(const std::string& name, const std::string& task);
+
+struct SquadQuestion {
+  std::string id, context, question;
+  std::vector<std::string> answers;  // empty: unanswerable
+};
+// SQuAD v2's own JSON.
+Result<std::vector<SquadQuestion>> read_squad(const std::string& path, int64_t limit);
+
+struct Gsm8kProblem {
+  std::string id, question, answer;
+};
+// One {"question", "answer"} a line.
+Result<std::vector<Gsm8kProblem>> read_gsm8k(const std::string& path, int64_t limit);
+
+}  // namespace lathe

@@ -1,0 +1,84 @@
+// Task: a data set, a prompt and metrics. A task turns an engine into samples, each scored on its
+// own and written down as it is made; all numbers of a run are then computed from the samples
+// alone, so that a resumed run gives the digits of one that was never stopped.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lathe/base/measurement.h"
+#include "lathe/generate/engine.h"
+
+namespace lathe {
+
+// One line of samples.jsonl.
+struct Sample {
+  std::string id;                                    // unique within the task
+  std::map<std::string, double> scores;              // "f1": 0.8; "nll": 812.3 …
+  nlohmann::json detail = nlohmann::json::object();  // "prompt", "prediction", "gold": for people
+};
+
+nlohmann::json to_json(const Sample& sample, const std::string& task);
+Result<Sample> sample_from_json(const nlohmann::json& j);
+
+// How a metric comes from the samples' scores.
+struct MetricDef {
+  enum class Kind : uint8_t {
+    kMean,     // mean of scores[numerator] over the samples that have it
+    kRatio,    // Σ scores[numerator] / Σ scores[denominator]
+    kExpRatio  // exp of that ratio
+  };
+  std::string name;
+  Kind kind;
+  std::string numerator, denominator;
+  double factor = 1;  // 100 for percent; applied to the mean or ratio before exp
+  std::string unit, better;
+  // Differences below this (in the unit of the metric; for kExpRatio in the log) count as "=".
+  double margin = 0;
+};
+
+using SampleSink = std::function<Status(Sample)>;
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  virtual std::string name() const = 0;
+  virtual nlohmann::json parameters() const = 0;       // all of them, defaults included
+  virtual std::vector<MetricDef> metrics() const = 0;  // the headline first
+  virtual nlohmann::json extra() const { return nlohmann::json::object(); }  // put into every row
+
+  // Reads the data and builds the prompts. Called once, before run().
+  virtual Status prepare(const Engine& engine) = 0;
+  virtual int64_t sample_count() const = 0;
+  // What a reader should know before trusting the numbers: tokenizer, BOS, prompt hash,
+  // truncations.
+  virtual nlohmann::json preflight() const = 0;
+  // Runs every sample whose id is not in `done`.
+  virtual Status run(const Engine& engine, const std::set<std::string>& done,
+                     const SampleSink& sink) = 0;
+};
+
+// One row of the registry.
+struct TaskKind {
+  std::string name;
+  std::string description;
+  nlohmann::json defaults;  // parameters and their default values; others are refused
+  std::unique_ptr<Task> (*create)(nlohmann::json parameters);
+};
+
+const std::vector<TaskKind>& task_kinds();
+// `parameters` over the defaults; an unknown key or a value of another type is an error.
+Result<std::unique_ptr<Task>> make_task(const std::string& name, const nlohmann::json& parameters);
+
+// The rows of a task from its samples, with bootstrap intervals; with `baseline` (the same samples
+// by id) paired deltas and verdicts as well. Samples that the baseline lacks are left out of the
+// comparison.
+std::vector<Measurement> aggregate(const Task& task, const std::vector<Sample>& samples,
+                                   const std::vector<Sample>* baseline, uint64_t seed);
+
+}  // namespace lathe
