@@ -189,10 +189,10 @@ TEST_P(EachIsa, NoTokens) {
   EXPECT_EQ(y.cols(), 5);
 }
 
-// A format that every packer declines is decoded when used, from its own bytes.
-TEST_P(EachIsa, OddGroupsAreDecodedWhenUsed) {
+// A matrix that every packer declines is decoded when used, from its own bytes.
+TEST_P(EachIsa, OddBlocksAreDecodedWhenUsed) {
   ThreadPool one(1), three(3);
-  for (const char* spec : {"int4:g12", "int8:g5", "nf4:b64", "q2_k"}) {
+  for (const char* spec : {"nf4:b64", "fp4:b64,dq", "q2_k"}) {
     const int64_t cols = std::string(spec) == "q2_k" ? 256 : 100;
     const WeightMatrix w = random_weights(spec, 33, cols, 5);
     const auto packed = cpu::pack(w, one, "test");
@@ -203,15 +203,15 @@ TEST_P(EachIsa, OddGroupsAreDecodedWhenUsed) {
 }
 
 TEST_P(EachIsa, ExplainsItsChoice) {
-  const auto choices = explain_cpu_kernel(GetParam(), random_weights("int4:g12", 8, 100, 1));
+  const auto choices = explain_cpu_kernel(GetParam(), random_weights("nf4:b64", 8, 100, 1));
   ASSERT_GE(choices.size(), 2u);
   EXPECT_EQ(choices.back().kernel, "decode " + name_of(GetParam()));
   EXPECT_EQ(choices.back().reason, "");
-  const auto int4 = std::find_if(choices.begin(), choices.end(), [](const KernelChoice& c) {
-    return c.kernel.starts_with("int4");
+  const auto book = std::find_if(choices.begin(), choices.end(), [](const KernelChoice& c) {
+    return c.kernel.starts_with("code book");
   });
-  ASSERT_NE(int4, choices.end());
-  EXPECT_EQ(int4->reason, "groups of 12 columns are no multiple of 8");
+  ASSERT_NE(book, choices.end());
+  EXPECT_EQ(book->reason, "blocks of 64 cross the rows of 100 columns");
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, EachIsa, ::testing::ValuesIn(available_isas()),

@@ -1,0 +1,178 @@
+// Attention against a plain double reference: grouped heads, windows, caps, several sequences, long
+// caches; the same bits for every number of threads; prefill against token by token.
+#include <algorithm>
+#include <cmath>
+
+#include "backend_test_util.h"
+
+namespace lathe {
+namespace {
+
+using testing::normal_tensor;
+
+struct Case {
+  int64_t heads, kv_heads, head_size;
+  int64_t window;
+  float soft_cap;
+  struct Sequence {
+    int64_t start, rows;
+  };
+  std::vector<Sequence> sequences;
+
+  std::string repro(Isa isa) const {
+    std::string s = fmt::format("isa={} heads={} kv_heads={} head_size={} window={} cap={} spans=",
+                                name_of(isa), heads, kv_heads, head_size, window, soft_cap);
+    for (const auto& q : sequences) s += fmt::format("{}+{} ", q.start, q.rows);
+    return s;
+  }
+};
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = {
+      {4, 4, 16, 0, 0, {{0, 1}}},
+      {4, 2, 8, 0, 0, {{0, 7}}},
+      {8, 4, 8, 0, 0, {{0, 65}, {30, 3}}},
+      {6, 2, 20, 0, 0, {{5, 70}}},
+      {8, 1, 64, 0, 0, {{100, 1}, {0, 2}, {17, 1}}},
+      {8, 2, 64, 0, 50.0f, {{0, 130}}},
+      {4, 1, 32, 16, 0, {{0, 100}, {200, 1}}},
+      {4, 2, 80, 64, 30.0f, {{63, 5}, {64, 1}}},
+      {4, 1, 64, 0, 0, {{1300, 1}}},
+      {4, 1, 64, 700, 0, {{1500, 2}}},
+      {2, 2, 128, 1, 0, {{0, 20}}},
+      {1, 1, 3, 0, 0, {{0, 33}}},
+  };
+  return all;
+}
+
+struct Data {
+  AttentionSpec spec;
+  std::vector<KvCache> caches;
+  std::vector<SequenceSpan> spans;
+  Tensor q, k, v;
+};
+
+constexpr int64_t kLayers = 2, kLayer = 1;
+
+Data make(const Case& c) {
+  Data d;
+  d.spec = {c.heads,    c.kv_heads, c.head_size, 1.0f / std::sqrt(static_cast<float>(c.head_size)),
+            c.soft_cap, c.window};
+  int64_t rows = 0;
+  for (const auto& s : c.sequences) {
+    d.caches.push_back(
+        KvCache::create({kLayers, c.kv_heads, c.head_size}, s.start + s.rows + 3).value());
+    Rng rng(static_cast<uint64_t>(s.start + 1));
+    for (int64_t h = 0; h < c.kv_heads; ++h) {
+      // What lies past the filled positions must not matter.
+      for (int64_t i = 0; i < d.caches.back().capacity() * c.head_size; ++i) {
+        const bool filled = i < s.start * c.head_size;
+        d.caches.back().keys(kLayer, h)[i] = filled ? static_cast<float>(rng.normal()) : NAN;
+        d.caches.back().values(kLayer, h)[i] = filled ? static_cast<float>(rng.normal()) : NAN;
+      }
+    }
+    rows += s.rows;
+  }
+  int64_t first = 0;
+  for (size_t i = 0; i < c.sequences.size(); ++i) {
+    d.spans.push_back({&d.caches[i], first, c.sequences[i].rows, c.sequences[i].start});
+    first += c.sequences[i].rows;
+  }
+  d.q = normal_tensor(rows, c.heads * c.head_size, 1, 2.0f);
+  d.k = normal_tensor(rows, c.kv_heads * c.head_size, 2);
+  d.v = normal_tensor(rows, c.kv_heads * c.head_size, 3);
+  return d;
+}
+
+// Expected value and the size of what was summed, for one query and one component.
+std::vector<double> reference(const Data& d, const SequenceSpan& span, int64_t row, int64_t head) {
+  const AttentionSpec& s = d.spec;
+  const int64_t kv = head / (s.heads / s.kv_heads), position = span.start + row;
+  const int64_t from = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
+  const float* q = d.q.row(span.first_row + row) + head * s.head_size;
+  std::vector<double> scores;
+  double most = -1e300;
+  for (int64_t p = from; p <= position; ++p) {
+    double score = 0;
+    for (int64_t i = 0; i < s.head_size; ++i) {
+      score += double{q[i]} * span.cache->keys(kLayer, kv)[p * s.head_size + i];
+    }
+    score *= s.scale;
+    if (s.soft_cap > 0) score = s.soft_cap * std::tanh(score / s.soft_cap);
+    scores.push_back(score);
+    most = std::max(most, score);
+  }
+  std::vector<double> out(static_cast<size_t>(s.head_size), 0.0);
+  double total = 0;
+  for (int64_t p = from; p <= position; ++p) {
+    const double weight = std::exp(scores[static_cast<size_t>(p - from)] - most);
+    total += weight;
+    for (int64_t i = 0; i < s.head_size; ++i) {
+      out[static_cast<size_t>(i)] += weight * span.cache->values(kLayer, kv)[p * s.head_size + i];
+    }
+  }
+  for (double& v : out) v /= total;
+  return out;
+}
+
+class AttentionTest : public ::testing::TestWithParam<Isa> {};
+
+TEST_P(AttentionTest, EqualsTheReference) {
+  const auto one = testing::ops_of(GetParam(), 1), three = testing::ops_of(GetParam(), 3);
+  for (const Case& c : cases()) {
+    Data d = make(c), other = make(c);
+    const Tensor y = one->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
+    const Tensor z = three->attention(other.spec, kLayer, other.spans, other.q, other.k, other.v);
+    ASSERT_EQ(testing::values_of(y), testing::values_of(z)) << "threads: " << c.repro(GetParam());
+    for (const SequenceSpan& span : d.spans) {
+      for (int64_t row = 0; row < span.rows; ++row) {
+        for (int64_t head = 0; head < c.heads; ++head) {
+          const std::vector<double> want = reference(d, span, row, head);
+          const float* got = y.row(span.first_row + row) + head * c.head_size;
+          for (int64_t i = 0; i < c.head_size; ++i) {
+            ASSERT_NEAR(got[i], want[static_cast<size_t>(i)], 1e-5)
+                << c.repro(GetParam()) << "row=" << row << " head=" << head << " i=" << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, PrefillEqualsTokenByToken) {
+  const auto ops = testing::ops_of(GetParam(), 2);
+  for (const Case& c : cases()) {
+    if (c.sequences.size() != 1 || c.sequences[0].rows == 1) continue;
+    Data d = make(c), step = make(c);
+    const Tensor whole = ops->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
+    for (int64_t r = 0; r < d.spans[0].rows; ++r) {
+      const std::vector<int64_t> take = {r};
+      const SequenceSpan span{&step.caches[0], 0, 1, d.spans[0].start + r};
+      const Tensor y = ops->attention(step.spec, kLayer, {&span, 1}, ops->take_rows(take, step.q),
+                                      ops->take_rows(take, step.k), ops->take_rows(take, step.v));
+      for (int64_t i = 0; i < y.cols(); ++i) {
+        ASSERT_NEAR(y.row(0)[i], whole.row(r)[i], 1e-5) << c.repro(GetParam()) << "row=" << r;
+      }
+    }
+  }
+}
+
+// Scores that differ by hundreds: the running maximum must keep the sums finite.
+TEST_P(AttentionTest, LargeScores) {
+  const auto ops = testing::ops_of(GetParam(), 1);
+  Data d = make({2, 1, 16, 0, 0, {{0, 200}}});
+  d.q = normal_tensor(200, 32, 1, 300.0f);
+  const Tensor y = ops->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
+  for (int64_t row = 0; row < 200; ++row) {
+    const std::vector<double> want = reference(d, d.spans[0], row, 1);
+    for (int64_t i = 0; i < 16; ++i) {
+      ASSERT_NEAR(y.row(row)[16 + i], want[static_cast<size_t>(i)], 2e-3) << row;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, AttentionTest, ::testing::ValuesIn(available_isas()),
+                         [](const auto& info) { return name_of(info.param); });
+
+}  // namespace
+}  // namespace lathe
