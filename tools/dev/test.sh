@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ./dev test [-R REGEX] [-E REGEX] [--oracles] [--no-setup]: build all, run all tests.
+# ./dev test --sanitize runs the fast unit tests in the instrumented build instead.
 # The last line counts them: "N passed, N failed, N skipped". Exit 1 if any failed or none ran.
 set -euo pipefail
 source tools/dev/common.sh
@@ -9,11 +10,12 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --oracles) oracles=yes ;;
     --no-setup) setup=no ;;
+    --sanitize) exec bash tools/dev/sanitize.sh ;;
     -R | -E)
       [ $# -gt 1 ] || die "test: $1 needs a regular expression"
       ctest_args+=("$1" "$2")
       shift ;;
-    *) die "test: unknown option '$1' (there are -R REGEX, -E REGEX, --oracles, --no-setup)" ;;
+    *) die "test: unknown option '$1' (there are -R REGEX, -E REGEX, --oracles, --sanitize, --no-setup)" ;;
   esac
   shift
 done
