@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <set>
 
 #include "lathe/base/rng.h"
@@ -284,6 +286,40 @@ TEST(Formats, IdsAreUniqueAndPermanent) {
   EXPECT_EQ(parse_format("int4:g128,asym").value()->id(), 5u | (257u << 8));
   EXPECT_EQ(parse_format("nf4:b64,dq").value()->id(), 6u | (129u << 8));
   EXPECT_EQ(parse_format("q4_k").value()->id(), 8u | (12u << 8));
+}
+
+TEST(Formats, TheDocumentNamesEveryKind) {
+  std::ifstream file(std::string(LATHE_SOURCE_DIR) + "/docs/formats.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  for (const FormatKind& kind : format_kinds()) {
+    EXPECT_THAT(text, testing::HasSubstr("`" + kind.name)) << kind.syntax;
+  }
+}
+
+TEST(Formats, LayoutsTellKernelsTheParameters) {
+  const auto integer = [](const char* spec) { return int_layout(*parse_format(spec).value()); };
+  EXPECT_EQ(integer("int8:row").group, 0);
+  EXPECT_EQ(integer("int8:g128").group, 128);
+  EXPECT_FALSE(integer("int8:g128").asymmetric);
+  EXPECT_EQ(integer("int4:row").group, 0);
+  EXPECT_EQ(integer("int4:g64,asym").group, 64);
+  EXPECT_TRUE(integer("int4:g64,asym").asymmetric);
+  EXPECT_FALSE(integer("int4:g64").asymmetric);
+  const FormatPtr nf4 = parse_format("nf4:b32,dq").value();
+  EXPECT_EQ(codebook4_layout(*nf4).block, 32);
+  EXPECT_TRUE(codebook4_layout(*nf4).nested);
+  EXPECT_FALSE(codebook4_layout(*parse_format("fp4").value()).nested);
+  // The view gives the weights that decode_rows gives.
+  const auto w = normal_weights(6 * 80, 2);
+  const auto m = WeightMatrix::encode(nf4, w.data(), 6, 80, "w").value();
+  const Codebook4View view = codebook4_view(*nf4, m.parts(), 6, 80);
+  std::vector<float> scales(static_cast<size_t>(view.blocks));
+  view.absmax(0, view.blocks, scales.data());
+  const auto decoded = m.decode();
+  for (size_t i = 0; i < w.size(); ++i) {
+    const int code = i % 2 ? view.codes[i / 2] & 15 : view.codes[i / 2] >> 4;
+    ASSERT_EQ(view.code[static_cast<size_t>(code)] * scales[i / 32], decoded[i]);
+  }
 }
 
 TEST(Formats, SpecsHaveShortForms) {

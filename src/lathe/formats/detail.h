@@ -50,6 +50,9 @@ void store(void* base, int64_t index, T value) {
               sizeof(T));
 }
 
+// Groups of the integer formats are multiples of 16 columns up to this.
+constexpr int64_t kMostGroup = 65536;
+
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Nearest integer, ties to even, for |x| < 2^22. Adding 1.5·2^23 leaves the integer in the low bits
