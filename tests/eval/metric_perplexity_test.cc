@@ -141,7 +141,8 @@ TEST(LossTotals, GivesAllItsFigures) {
 }
 
 TEST(LmEvalWordCount, EqualsThePythonExpression) {
-  for (const auto& pair : read_golden("perplexity_windows.json")["words"]) {
+  const auto golden = read_golden("perplexity_windows.json");
+  for (const auto& pair : golden["words"]) {
     EXPECT_EQ(lm_eval_word_count(pair[0].get<std::string>()), pair[1].get<int64_t>()) << pair;
   }
 }
