@@ -32,7 +32,7 @@ SUFFIXES = ("- s es ies ied ed eed ing ings y ly ally alli ational tional enci a
             "eli ousli ization ation ator alism iveness fulness ousness aliti iviti biliti fulli logi "
             "icate ative alize iciti ical ful ness al ance ence er ic able ible ant ement ment ent ion "
             "sion tion ou ism ate iti ous ive ize e ll lle ss sses yed ying ee aed iing bled ated ized "
-            "nning lling x9").split(" ")
+            "nning lling x9 ationally tionally ousnessalli").split(" ")
 
 
 def sentence(rng):
