@@ -1,6 +1,6 @@
 """Golden files of the number formats: tests/golden/formats/{bitsandbytes,gguf}.{json,bin}.
 
-Run: python tools/oracles/formats.py   (about 20 s; needs no GPU)
+Run: python tools/oracles/formats.py [OUT]   (about 20 s; needs no GPU)
 Made with bitsandbytes 0.50.2 (CPU backend), torch 2.13.0, gguf 0.19.0, numpy 2.4.6, on x86-64.
 All numbers come from splitmix64 with the seeds written below. torch runs on one thread: its mean of
 a long vector depends on the number of threads.
@@ -12,6 +12,7 @@ recipe of their input.
 import hashlib
 import json
 import pathlib
+import sys
 
 import bitsandbytes
 import bitsandbytes.functional as F
@@ -20,7 +21,8 @@ import numpy as np
 import torch
 
 torch.set_num_threads(1)
-OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/formats"
+OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else
+                   pathlib.Path(__file__).resolve().parents[2] / "tests/golden/formats")
 
 
 def splitmix(seed, count):

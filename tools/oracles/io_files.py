@@ -1,11 +1,12 @@
 """Makes tests/golden/io: small files written by the reference libraries, and what is in them.
 
 Generator: safetensors 0.8.0, gguf 0.19.0, transformers 5.23.0, torch 2.13.0, numpy 2.4.6; seed 0.
-Run: python tools/oracles/io_files.py   (from the root of the repository)
+Run: python tools/oracles/io_files.py [OUT]   (from the root of the repository)
 """
 import json
 import pathlib
 import shutil
+import sys
 
 import gguf
 import numpy as np
@@ -14,7 +15,7 @@ import safetensors.torch
 import torch
 import transformers
 
-OUT = pathlib.Path("tests/golden/io")
+OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/io")
 
 
 def tensor_facts(t: torch.Tensor) -> dict:
