@@ -1,0 +1,16 @@
+// Runs a parsed template.
+#pragma once
+
+#include <ctime>
+#include <optional>
+#include <string>
+
+#include "lathe/text/jinja/ast.h"
+
+namespace lathe::jinja {
+
+// `variables` are the names the template sees beside the built-in functions. `now` is what
+// strftime_now() shows (in UTC); without it, the present in local time. Throws TemplateError.
+std::string render(const Block& block, const Dict& variables, std::optional<std::time_t> now);
+
+}  // namespace lathe::jinja
