@@ -93,21 +93,18 @@ LANE F group_offset(const PackedView* w, int64_t panel, int64_t g, const F& scal
 
 // Independent chains per token, so that the latency of the addition is hidden.
 template <int kTokens>
-constexpr int kChains = kTokens == 1   ? 4
-                        : kTokens == 2 ? 2
-                                       : 1;
+constexpr int kChains = kChainsAtOnce / kTokens > 0 ? kChainsAtOnce / kTokens : 1;
 
 template <int kTokens>
 struct Products {
-  const float* x;
-  int64_t ldx;
+  const float* x;  // [8][kTokens]
   F sums[kTokens][kChains<kTokens>];
 
   template <int J>
   LANE_MEMBER void at(const F& weights) {
     for (int t = 0; t < kTokens; ++t) {
       F& s = sums[t][J % kChains<kTokens>];
-      s = fma(weights, set1(x[t * ldx + J]), s);
+      s = fma(weights, set1(x[J * kTokens + t]), s);
     }
   }
   LANE_MEMBER void clear() {
@@ -116,19 +113,18 @@ struct Products {
     }
   }
   LANE_MEMBER F total(int t) const {
-    if constexpr (kTokens == 1) {
-      return add(add(sums[t][0], sums[t][1]), add(sums[t][2], sums[t][3]));
-    } else if constexpr (kTokens == 2) {
-      return add(sums[t][0], sums[t][1]);
-    } else {
-      return sums[t][0];
+    F s[kChains<kTokens>];
+    for (int i = 0; i < kChains<kTokens>; ++i) s[i] = sums[t][i];
+    for (int n = kChains<kTokens>; n > 1; n = (n + 1) / 2) {
+      for (int i = 0; i < n / 2; ++i) s[i] = add(s[i], s[i + (n + 1) / 2]);
     }
+    return s[0];
   }
 };
 
 template <Codes kCodes, int kHigh, int kTokens>
-void few(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
-         const float* sums, const float* bias, float* y, int64_t ldy) noexcept {
+void few(const PackedView* w, int64_t begin, int64_t end, const float* x, const float* sums,
+         const float* bias, float* y, int64_t ldy) noexcept {
   const Tables tables{load_table(w->table), load_table(w->high_table)};
   const bool offset = has_offset(w);
   for (int64_t panel = begin; panel < end; ++panel) {
@@ -138,14 +134,13 @@ void few(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_
     F total[kTokens];
     for (F& t : total) t = bias ? load_part(bias + panel * kPanel, rows) : zero();
     Products<kTokens> products;
-    products.ldx = ldx;
     for (int64_t g = 0; g < w->groups; ++g) {
       const int64_t first_column = g * w->group;
       const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
       products.clear();
       for (int64_t k = first_column; k < last; k += 8, p += kStepBytes<kCodes>) {
         prefetch(p + 2048);
-        products.x = x + k;
+        products.x = x + k * kTokens;
         step<kCodes, kHigh>(w, tables, p, high, k, products);
       }
       if constexpr (kCodes == Codes::kF32 || kCodes == Codes::kF16 || kCodes == Codes::kBf16) {
@@ -166,43 +161,43 @@ void few(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_
 }
 
 template <Codes kCodes, int kHigh>
-void few_of(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
-            const float* sums, int32_t tokens, const float* bias, float* y, int64_t ldy) noexcept {
+void few_of(const PackedView* w, int64_t begin, int64_t end, const float* x, const float* sums,
+            int32_t tokens, const float* bias, float* y, int64_t ldy) noexcept {
   static_assert(kFewTokens == 4);
   switch (tokens) {
     case 1:
-      return few<kCodes, kHigh, 1>(w, begin, end, x, ldx, sums, bias, y, ldy);
+      return few<kCodes, kHigh, 1>(w, begin, end, x, sums, bias, y, ldy);
     case 2:
-      return few<kCodes, kHigh, 2>(w, begin, end, x, ldx, sums, bias, y, ldy);
+      return few<kCodes, kHigh, 2>(w, begin, end, x, sums, bias, y, ldy);
     case 3:
-      return few<kCodes, kHigh, 3>(w, begin, end, x, ldx, sums, bias, y, ldy);
+      return few<kCodes, kHigh, 3>(w, begin, end, x, sums, bias, y, ldy);
     default:
-      return few<kCodes, kHigh, 4>(w, begin, end, x, ldx, sums, bias, y, ldy);
+      return few<kCodes, kHigh, 4>(w, begin, end, x, sums, bias, y, ldy);
   }
 }
 
-void multiply_few(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
+void multiply_few(const PackedView* w, int64_t begin, int64_t end, const float* x,
                   const float* sums, int32_t tokens, const float* bias, float* y,
                   int64_t ldy) noexcept {
   switch (w->codes) {
     case Codes::kF32:
-      return few_of<Codes::kF32, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+      return few_of<Codes::kF32, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
     case Codes::kF16:
-      return few_of<Codes::kF16, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+      return few_of<Codes::kF16, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
     case Codes::kBf16:
-      return few_of<Codes::kBf16, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+      return few_of<Codes::kBf16, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
     case Codes::kInt8:
-      return few_of<Codes::kInt8, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+      return few_of<Codes::kInt8, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
     case Codes::kInt4:
       break;
   }
   if (w->high_bits == 1) {
-    return few_of<Codes::kInt4, 1>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+    return few_of<Codes::kInt4, 1>(w, begin, end, x, sums, tokens, bias, y, ldy);
   }
   if (w->high_bits == 2) {
-    return few_of<Codes::kInt4, 2>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+    return few_of<Codes::kInt4, 2>(w, begin, end, x, sums, tokens, bias, y, ldy);
   }
-  few_of<Codes::kInt4, 0>(w, begin, end, x, ldx, sums, tokens, bias, y, ldy);
+  few_of<Codes::kInt4, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
 }
 
 // ---- decoding ---------------------------------------------------------------------------------

@@ -187,8 +187,9 @@ float softmax_step(float* s, int64_t n, int64_t lo, int64_t hi, float scale, flo
 float burn(int64_t rounds, int64_t* flops) noexcept {
   constexpr int kChainsOfBurn = kTokensAtOnce == 12 ? 16 : kTokensAtOnce == 6 ? 6 : 3;
   F acc[kChainsOfBurn];
-  for (F& a : acc) a = set1(1.0f);
-  F m = set1(0.999f), c = set1(0.001f);
+  // Distinct starts that the compiler cannot know, so that no chain is shared or left out.
+  for (int i = 0; i < kChainsOfBurn; ++i) acc[i] = set1(static_cast<float>(rounds + i));
+  const F m = set1(0.999f), c = set1(0.001f);
   for (int64_t r = 0; r < rounds; ++r) {
     for (F& a : acc) a = fma(a, m, c);
   }

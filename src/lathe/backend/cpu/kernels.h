@@ -66,11 +66,11 @@ struct Kernels {
   int32_t tokens_at_once;  // tokens of one multiply() call
   int32_t panels_at_once;  // panels of one multiply() call
 
-  // y[t][n] = Σ_k x[t][k]·w[n][k] + bias[n] for the rows n of panels [begin, end), t < tokens ≤ 4.
-  // x [T][ldx] is zero from K to the next multiple of kColumnUnit; sums [T][groups] holds Σ x over
-  // each group (null if the format has neither zeros nor offsets nor mins); bias [N] or null;
+  // y[t][n] = Σ_k x(t, k)·w[n][k] + bias[n] for the rows n of panels [begin, end), t < tokens ≤ 4.
+  // x(t, k) = x[k·tokens + t], zero from K to the next multiple of 8; sums [T][groups] holds Σ x
+  // over each group (null if the format has neither zeros nor offsets nor mins); bias [N] or null;
   // y [T][ldy].
-  void (*multiply_few)(const PackedView* w, int64_t begin, int64_t end, const float* x, int64_t ldx,
+  void (*multiply_few)(const PackedView* w, int64_t begin, int64_t end, const float* x,
                        const float* sums, int32_t tokens, const float* bias, float* y,
                        int64_t ldy) noexcept;
   // tile[k − begin][lane] = w[16·panel + lane][k] for k in [begin, end); begin is a multiple of

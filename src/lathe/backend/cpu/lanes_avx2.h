@@ -189,6 +189,7 @@ LANE void transpose16(F (&r)[16]) {
 
 constexpr int kTokensAtOnce = 6;  // 1 panel × 6 tokens: 12 accumulators of 16 registers
 constexpr int kPanelsAtOnce = 1;
+constexpr int kChainsAtOnce = 4;  // Four chains of two registers each.
 
 }  // namespace
 }  // namespace lathe::cpu

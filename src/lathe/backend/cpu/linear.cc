@@ -36,26 +36,28 @@ void few_decoded(const Kernels& kernels, const Product& p, int64_t begin, int64_
   }
 }
 
-// Σ x over groups of columns, in f32, per token.
-void group_sums(const float* x, int64_t ldx, int64_t tokens, const PackedView& v, float* sums) {
-  for (int64_t t = 0; t < tokens; ++t) {
+// Σ x over groups of columns, per token: [T][groups].
+std::vector<float> group_sums(const Tensor& x, const PackedView& v) {
+  std::vector<float> sums(static_cast<size_t>(x.rows() * v.groups));
+  for (int64_t t = 0; t < x.rows(); ++t) {
     for (int64_t g = 0; g < v.groups; ++g) {
       const int64_t last = std::min(v.cols, (g + 1) * v.group);
       double s = 0;
-      for (int64_t k = g * v.group; k < last; ++k) s += x[t * ldx + k];
-      sums[t * v.groups + g] = static_cast<float>(s);
+      for (int64_t k = g * v.group; k < last; ++k) s += x.row(t)[k];
+      sums[static_cast<size_t>(t * v.groups + g)] = static_cast<float>(s);
     }
   }
+  return sums;
 }
 
 void few(const Kernels& kernels, ThreadPool& pool, std::span<const Product> products,
          const Tensor& x) {
-  const int64_t tokens = x.rows(), cols = x.cols(), ldx = round_up(cols, kColumnUnit);
-  float* padded = scratch(Slot::kInput, tokens * ldx);
+  const int64_t tokens = x.rows(), cols = x.cols(), columns = round_up(cols, 8);
+  float* input = scratch(Slot::kInput, tokens * columns);  // [columns][T]
   for (int64_t t = 0; t < tokens; ++t) {
-    std::memcpy(padded + t * ldx, x.row(t), static_cast<size_t>(cols) * 4);
-    std::fill(padded + t * ldx + cols, padded + (t + 1) * ldx, 0.0f);
+    for (int64_t k = 0; k < cols; ++k) input[k * tokens + t] = x.row(t)[k];
   }
+  std::fill(input + cols * tokens, input + columns * tokens, 0.0f);
   struct Task {
     const Product* product;
     int64_t begin, end;  // panels, or rows of a matrix decoded when used
@@ -67,8 +69,7 @@ void few(const Kernels& kernels, ThreadPool& pool, std::span<const Product> prod
     const PackedView* v = p.weight->view();
     const float* sums = nullptr;
     if (v && (v->zeros || v->offsets || v->mins)) {
-      all_sums.emplace_back(static_cast<size_t>(tokens * v->groups));
-      group_sums(padded, ldx, tokens, *v, all_sums.back().data());
+      all_sums.push_back(group_sums(x, *v));
       sums = all_sums.back().data();
     }
     const int64_t count = v ? panels_of(*p.weight) : p.weight->rows();
@@ -87,7 +88,7 @@ void few(const Kernels& kernels, ThreadPool& pool, std::span<const Product> prod
       few_decoded(kernels, p, task.begin, task.end, x);
       return;
     }
-    kernels.multiply_few(p.weight->view(), task.begin, task.end, padded, ldx, task.sums,
+    kernels.multiply_few(p.weight->view(), task.begin, task.end, input, task.sums,
                          static_cast<int32_t>(tokens), p.bias, p.out, p.weight->rows());
   });
 }
