@@ -33,7 +33,8 @@ Result<KvCache> KvCache::create(const KvShape& shape, int64_t capacity) {
   void* address = ::mmap(nullptr, static_cast<size_t>(cache.mapped_bytes_), PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) {
-    return no_room("a key-value cache of {} positions needs {} bytes", capacity, cache.mapped_bytes_)
+    return no_room("a key-value cache of {} positions needs {} bytes", capacity,
+                   cache.mapped_bytes_)
         .with_hint("use a shorter context or a smaller batch");
   }
   cache.data_ = static_cast<float*>(address);

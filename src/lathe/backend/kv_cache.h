@@ -1,6 +1,7 @@
 // KvCache: keys and values of one sequence, all layers, f32.
-// Layout: layer → key or value → head → position → D, so that one head's keys are one run of memory.
-// The block is reserved whole and given by the system page by page as positions are written.
+// Layout: layer → key or value → head → position → D, so that one head's keys are one run of
+// memory. The block is reserved whole and given by the system page by page as positions are
+// written.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ class KvCache {
 
   const KvShape& shape() const { return shape_; }
   int64_t capacity() const { return capacity_; }
-  // Positions already holding keys and values; advanced by the forward pass once a batch is through.
+  // Positions already holding keys and values; advanced by the forward pass once a batch is
+  // through.
   int64_t length() const { return length_; }
   void set_length(int64_t positions);
 

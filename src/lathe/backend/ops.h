@@ -1,11 +1,13 @@
 // Ops: the some fifteen operations that the one forward pass is written over.
 //
-// Inference calls a backend's Ops directly. Calibration, profiling, checking and (later) training wrap
-// an Ops and forward to it, so there is no second copy of the model's mathematics. All operations take
-// f32 activations, row-major [T, …], T being the tokens of all sequences of a batch one after another.
-// Operations that take a Tensor by value may reuse its block when nobody else holds it.
+// Inference calls a backend's Ops directly. Calibration, profiling, checking and (later) training
+// wrap an Ops and forward to it, so there is no second copy of the model's mathematics. All
+// operations take f32 activations, row-major [T, …], T being the tokens of all sequences of a batch
+// one after another. Operations that take a Tensor by value may reuse its block when nobody else
+// holds it.
 //
-// Shape letters: T tokens, C hidden, H query heads, G key/value heads, D head size, N rows out, K columns in.
+// Shape letters: T tokens, C hidden, H query heads, G key/value heads, D head size, N rows out, K
+// columns in.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +43,8 @@ class PackedMatrix {
   std::string format_;
 };
 
-// y = x·Wᵀ + bias. `name` is the canonical name of the matrix ("model.layers.0.self_attn.q_proj"), for
-// taps and traces.
+// y = x·Wᵀ + bias. `name` is the canonical name of the matrix ("model.layers.0.self_attn.q_proj"),
+// for taps and traces.
 struct Linear {
   std::string name;
   std::shared_ptr<const PackedMatrix> weight;
@@ -53,7 +55,8 @@ struct Linear {
 
 enum class NormKind : uint8_t { kRms, kLayer };
 
-// Applied to every run of `weight.size()` values of a row, so that a norm of head size D serves QK-norm.
+// Applied to every run of `weight.size()` values of a row, so that a norm of head size D serves
+// QK-norm.
 //   RMS:   x / sqrt(mean(x²) + eps) · w        layer: (x − mean) / sqrt(var + eps) · w + b
 // Gemma's (1 + w) is folded into `weight` at load.
 struct Norm {
@@ -68,9 +71,9 @@ struct Norm {
 
 enum class Activation : uint8_t { kSilu, kGeluErf, kGeluTanh, kRelu };
 
-// Rotary positions, "half rotation" as in Hugging Face: element i pairs with i + rotary/2, i < rotary/2.
-// angle(p, i) = p · inverse_frequency[i]; cosine and sine are both multiplied by `scale` (YaRN, LongRoPE).
-// Elements from `rotary` on pass through.
+// Rotary positions, "half rotation" as in Hugging Face: element i pairs with i + rotary/2, i <
+// rotary/2. angle(p, i) = p · inverse_frequency[i]; cosine and sine are both multiplied by `scale`
+// (YaRN, LongRoPE). Elements from `rotary` on pass through.
 struct Rope {
   std::vector<float> inverse_frequency;  // [rotary/2]; empty: no rotation
   float scale = 1.0f;
@@ -80,7 +83,7 @@ struct AttentionSpec {
   int64_t heads, kv_heads, head_size;  // H, G, D; H is a multiple of G
   float scale;                         // scores = scale · q·k
   float soft_cap = 0;                  // > 0: scores = cap · tanh(scores / cap)
-  int64_t window = 0;                  // > 0: a query sees itself and the window − 1 positions before it
+  int64_t window = 0;  // > 0: a query sees itself and the window − 1 positions before it
 };
 
 // Rows [first_row, first_row + rows) of the batch are the positions start … start + rows − 1 of the
@@ -97,7 +100,8 @@ class Ops {
   virtual std::string name() const = 0;  // "cpu avx512", "check(cpu avx512, cpu portable)", …
   virtual ThreadPool& threads() = 0;
 
-  // Repacks a matrix into the layout of the best kernel for it. The result may share the source's bytes.
+  // Repacks a matrix into the layout of the best kernel for it. The result may share the source's
+  // bytes.
   virtual std::shared_ptr<const PackedMatrix> pack(WeightMatrix weights) = 0;
 
   // [T] ids → [T, C]: rows of the table times `scale`. Ids must lie in the table.
@@ -115,8 +119,8 @@ class Ops {
   // [T, heads·D] rotated by positions[T].
   virtual Tensor rope(const Rope& r, std::span<const int32_t> positions, int64_t head_size,
                       Tensor x) = 0;
-  // q [T, H·D], k and v [T, G·D] → [T, H·D]. Writes k and v into layer `layer` of each span's cache,
-  // then attends causally over everything there.
+  // q [T, H·D], k and v [T, G·D] → [T, H·D]. Writes k and v into layer `layer` of each span's
+  // cache, then attends causally over everything there.
   virtual Tensor attention(const AttentionSpec& spec, int64_t layer,
                            std::span<const SequenceSpan> spans, const Tensor& q, const Tensor& k,
                            const Tensor& v) = 0;

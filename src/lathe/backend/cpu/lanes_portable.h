@@ -175,8 +175,10 @@ LANE F exp_of(const F& x) {
 LANE F tanh_of(const F& x) {
   return each_lane([&](int i) { return std::tanh(lane(x, i)); });
 }
-LANE F normal_cdf(const F& x) {
-  return each_lane([&](int i) { return 0.5f * std::erfc(lane(x, i) * -0.70710678118654752f); });
+LANE F normal_cdf(const F& x) {  // in double: the tail is steep
+  return each_lane([&](int i) {
+    return static_cast<float>(0.5 * std::erfc(lane(x, i) * -0.70710678118654752440));
+  });
 }
 
 }  // namespace
