@@ -21,7 +21,7 @@ struct Expression {
   enum class Kind {
     kConstant,   // value
     kName,       // text
-    kList,       // parts
+    kList,       // parts; text is "tuple" for one
     kDict,       // parts: key, value, key, value …
     kAttribute,  // parts[0].text
     kItem,       // parts[0][parts[1]]

@@ -220,7 +220,7 @@ Value items_filter(const Value& v, Reader&, const Arguments&, Budget& budget) {
   List out;
   if (v.is_undefined()) return out;
   if (!v.is_dict()) throw TemplateError("items: not a mapping");
-  for (const auto& [key, value] : v.as_dict().items) out.emplace_back(List{Value(key), value});
+  for (const auto& [key, value] : v.as_dict().items) out.push_back(Value::tuple({Value(key), value}));
   budget.make(static_cast<int64_t>(out.size()));
   return Value(std::move(out));
 }

@@ -20,7 +20,7 @@ class Budget {
   }
 
  private:
-  static constexpr int64_t kMaxSteps = 20'000'000;
+  static constexpr int64_t kMaxSteps = 5'000'000;
   static constexpr int64_t kMaxMade = int64_t{1} << 28;
   int64_t steps_ = 0, made_ = 0;
 };

@@ -139,8 +139,6 @@ class Interpreter {
     const auto state = std::make_shared<Loop>();
     state->items = items;
     state->last_changed = std::make_shared<List>();
-    if (const Value* outer = scope->find("loop"); outer && outer->as_loop())
-      state->depth = outer->as_loop()->depth + 1;
     for (size_t i = 0; i < items->size(); ++i) {
       budget_.step();
       state->index = static_cast<int64_t>(i);
@@ -162,7 +160,7 @@ class Interpreter {
     if (!space)
       throw TemplateError(fmt::format("line {}: '{}' is no namespace", s.line, s.text));
     if (value.nesting() >= kMaxNesting)
-      throw TemplateError(fmt::format("line {}: a namespace cannot hold a {}", s.line, value.type_name()));
+      throw TemplateError(fmt::format("line {}: a namespace cannot hold this {} (a function, or nested too deeply)", s.line, value.type_name()));
     space->attributes.set(s.targets[0], value);
   }
 
@@ -240,7 +238,7 @@ class Interpreter {
   Value list(const Expression& e, const ScopePtr& scope) {
     List list;
     for (const auto& part : e.parts) list.push_back(evaluate(*part, scope));
-    return Value(std::move(list));
+    return e.text == "tuple" ? Value::tuple(std::move(list)) : Value(std::move(list));
   }
 
   Value dict(const Expression& e, const ScopePtr& scope) {
@@ -336,7 +334,7 @@ class Interpreter {
       budget_.make(left.length() + right.length());
       List list = left.as_list();
       list.insert(list.end(), right.as_list().begin(), right.as_list().end());
-      return Value(std::move(list));
+      return left.is_tuple() ? Value::tuple(std::move(list)) : Value(std::move(list));
     }
     if (op == "*" && (left.is_string() || left.is_list()) && right.is_int())
       return repeated(left, right.as_int());

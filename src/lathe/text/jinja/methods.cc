@@ -194,7 +194,7 @@ Value dict_method(const Value& object, const std::string& name, Reader& r) {
     } else if (name == "values") {
       out.push_back(value);
     } else {
-      out.emplace_back(List{Value(key), value});
+      out.push_back(Value::tuple({Value(key), value}));
     }
   }
   return Value(std::move(out));
@@ -220,8 +220,9 @@ Value loop_attribute(const Loop& loop, const std::string& name) {
   if (name == "first") return loop.index == 0;
   if (name == "last") return loop.index + 1 == size;
   if (name == "length") return size;
-  if (name == "depth") return loop.depth;
-  if (name == "depth0") return loop.depth - 1;
+  // These count the levels of recursive loops, which are not supported.
+  if (name == "depth") return int64_t{1};
+  if (name == "depth0") return int64_t{0};
   if (name == "previtem")
     return loop.index > 0 ? (*loop.items)[loop.index - 1] : Value::undefined("loop.previtem");
   if (name == "nextitem")

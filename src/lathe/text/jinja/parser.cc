@@ -257,7 +257,7 @@ class Parser {
   ExpressionPtr tuple(bool with_condition = true) {
     ExpressionPtr first = with_condition ? expression() : or_();
     if (!is_op(",")) return first;
-    ExpressionPtr list = make(Kind::kList, "", std::move(first));
+    ExpressionPtr list = make(Kind::kList, "tuple", std::move(first));
     while (accept_op(",")) {
       if (now().kind == TokenKind::kVariableEnd || now().kind == TokenKind::kBlockEnd || is_op(")"))
         break;
@@ -384,7 +384,7 @@ class Parser {
       default: break;
     }
     if (accept_op("(")) {
-      if (accept_op(")")) return make(Kind::kList, "");
+      if (accept_op(")")) return make(Kind::kList, "tuple");
       ExpressionPtr value = tuple();
       expect_op(")");
       return value;
@@ -497,7 +497,7 @@ class Parser {
       if (bare || accept_op("|")) {
         bare = false;
         std::string name = expect_any_name();
-        while (accept_op(".")) name += "." + expect_any_name();
+        while (accept_op(".")) name.append(1, '.').append(expect_any_name());
         value = make(Kind::kFilter, std::move(name), std::move(value));
         if (is_op("(")) arguments(*value);
       } else if (value && is_name("is")) {

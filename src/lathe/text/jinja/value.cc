@@ -273,7 +273,8 @@ std::string Value::repr() const {
   std::string out;
   if (is_list()) {
     for (const Value& v : as_list()) out += (out.empty() ? "" : ", ") + v.repr();
-    return "[" + out + "]";
+    if (!is_tuple()) return "[" + out + "]";
+    return "(" + out + (as_list().size() == 1 ? ",)" : ")");
   }
   if (is_dict()) {
     for (const auto& [key, v] : as_dict().items)
@@ -292,7 +293,8 @@ bool equal(const Value& a, const Value& b) {
   }
   if (a.is_string() && b.is_string()) return a.as_string() == b.as_string();
   if (a.is_list() && b.is_list())
-    return std::equal(a.as_list().begin(), a.as_list().end(), b.as_list().begin(),
+    return a.is_tuple() == b.is_tuple() &&
+           std::equal(a.as_list().begin(), a.as_list().end(), b.as_list().begin(),
                       b.as_list().end(), equal);
   if (a.is_dict() && b.is_dict()) {
     if (a.as_dict().items.size() != b.as_dict().items.size()) return false;

@@ -44,7 +44,6 @@ struct Namespace {
 struct Loop {
   std::shared_ptr<const List> items;
   int64_t index = 0;
-  int64_t depth = 1;
   std::shared_ptr<List> last_changed;
 };
 
@@ -69,6 +68,11 @@ class Value {
   Value(Callable f) : v_(std::make_shared<const Callable>(std::move(f))) {}  // NOLINT
   Value(std::shared_ptr<Namespace> n) : v_(std::move(n)) {}                  // NOLINT
   Value(std::shared_ptr<Loop> l) : v_(std::move(l)) {}                       // NOLINT
+  static Value tuple(List list) {  // a list that shows itself as (1, 2)
+    Value v(std::move(list));
+    v.tuple_ = true;
+    return v;
+  }
   static Value undefined(std::string name) { return Value(Undefined{std::move(name)}); }
   static Value from_json(const nlohmann::ordered_json& json, int depth = 0);
 
@@ -80,6 +84,7 @@ class Value {
   bool is_number() const { return is_int() || is_float() || is_bool(); }  // as in Python
   bool is_string() const { return std::holds_alternative<StringPtr>(v_); }
   bool is_list() const { return std::holds_alternative<ListPtr>(v_); }
+  bool is_tuple() const { return tuple_; }
   bool is_dict() const { return std::holds_alternative<DictPtr>(v_); }
   bool is_callable() const { return std::holds_alternative<CallablePtr>(v_); }
 
@@ -113,6 +118,7 @@ class Value {
                std::shared_ptr<Namespace>, std::shared_ptr<Loop>>
       v_;
   int nesting_ = 0;
+  bool tuple_ = false;
 };
 
 bool equal(const Value& a, const Value& b);
