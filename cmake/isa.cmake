@@ -4,6 +4,6 @@
 file(GLOB_RECURSE avx2_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx2.cc)
 file(GLOB_RECURSE avx512_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx512.cc)
 set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
-  "-mavx2;-mfma;-mf16c;-mbmi2")
+  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2")
 set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS
-  "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
+  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
