@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 namespace lathe {
 namespace {
@@ -31,6 +33,27 @@ Result<size_t> open_regular(const std::string& path, Descriptor& file) {
   return static_cast<size_t>(info.st_size);
 }
 
+// The mappings alive, by first address. Bytes do not say whether they lie in a file or on the heap,
+// where releasing pages would wipe them out.
+struct Mappings {
+  std::mutex mutex;
+  std::map<uintptr_t, size_t> sizes;
+
+  bool hold(uintptr_t start, size_t size) {
+    const std::lock_guard lock(mutex);
+    auto it = sizes.upper_bound(start);
+    if (it == sizes.begin()) return false;
+    --it;
+    return start + size <= it->first + it->second;
+  }
+};
+
+// Never destroyed: a mapping may outlive the static objects of other files.
+Mappings& mappings() {
+  static auto* all = new Mappings;
+  return *all;
+}
+
 }  // namespace
 
 Result<Bytes> map_file(const std::string& path) {
@@ -39,14 +62,24 @@ Result<Bytes> map_file(const std::string& path) {
   if (size == 0) return Bytes();
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (address == MAP_FAILED) return failed("{}: cannot map: {}", path, std::strerror(errno));
-  std::shared_ptr<const void> owner(
-      address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  {
+    const std::lock_guard lock(mappings().mutex);
+    mappings().sizes[reinterpret_cast<uintptr_t>(address)] = size;
+  }
+  std::shared_ptr<const void> owner(address, [size](const void* p) {
+    {
+      const std::lock_guard lock(mappings().mutex);
+      mappings().sizes.erase(reinterpret_cast<uintptr_t>(p));
+    }
+    ::munmap(const_cast<void*>(p), size);
+  });
   return Bytes(static_cast<const uint8_t*>(address), size, std::move(owner));
 }
 
 void release_pages(const Bytes& bytes) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto start = reinterpret_cast<uintptr_t>(bytes.data());
+  if (!mappings().hold(start, bytes.size())) return;
   const uintptr_t first = (start + page - 1) / page * page;
   const uintptr_t last = (start + bytes.size()) / page * page;
   if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
