@@ -1,0 +1,217 @@
+#include "lathe/compress/compressor.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "lathe/base/mapped_file.h"
+#include "lathe/base/progress.h"
+#include "lathe/base/version.h"
+#include "lathe/compress/output_directory.h"
+#include "lathe/compress/plan.h"
+#include "lathe/compress/side_files.h"
+#include "lathe/io/atomic_file.h"
+#include "lathe/io/safetensors.h"
+
+namespace lathe {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kLatheCheckpoint = 1;
+
+class Compressor {
+ public:
+  Compressor(const Checkpoint& source, const Recipe& recipe, std::vector<MatrixPlan> plans,
+             ThreadPool& pool)
+      : source_(source), recipe_(recipe), plans_(std::move(plans)), pool_(pool) {
+    for (const VectorInfo& info : vectors_of(source.config())) {
+      if (!info.optional || source.has(info.name)) vectors_.push_back(info);
+    }
+  }
+
+  Status run(const std::string& directory) {
+    LATHE_TRY(SafetensorsWriter writer, create_writer(directory));
+    LATHE_OK(start_passes());
+    for (const VectorInfo& info : vectors_) {
+      LATHE_TRY(const std::vector<float> values, source_.vector(info.name, info.size));
+      LATHE_OK(writer.append(
+          {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)}));
+      report_.stored_bytes += info.size * static_cast<int64_t>(sizeof(float));
+    }
+    Progress progress("compressing", static_cast<int64_t>(plans_.size()), "matrices");
+    for (const MatrixPlan& plan : plans_) {
+      LATHE_OK(compress_matrix(plan, writer));
+      progress.advance();
+    }
+    LATHE_OK(writer.finish());
+    LATHE_OK(copy_side_files(source_, directory));
+    return write_atomically(directory + "/lathe.json", description().dump(1) + "\n");
+  }
+
+  CompressionReport take_report() {
+    int64_t elements = 0, block_elements = 0, block_bytes = 0;
+    for (const VectorInfo& info : vectors_) elements += info.size;
+    for (size_t i = 0; i < plans_.size(); ++i) {
+      const MatrixInfo& info = plans_[i].info;
+      elements += info.rows * info.cols;
+      if (info.layer < 0) continue;
+      block_elements += info.rows * info.cols;
+      block_bytes += report_.matrices[i].bytes;
+    }
+    const auto bits = [](int64_t bytes, int64_t weights) {
+      return 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
+    };
+    report_.bits_per_weight = bits(report_.stored_bytes, elements);
+    report_.block_bits_per_weight = bits(block_bytes, block_elements);
+    return std::move(report_);
+  }
+
+ private:
+  Result<SafetensorsWriter> create_writer(const std::string& directory) const {
+    std::vector<SafetensorsWriter::Declared> tensors;
+    for (const VectorInfo& info : vectors_) {
+      tensors.push_back({info.name, DType::kF32, {info.size}});
+    }
+    for (const MatrixPlan& plan : plans_) {
+      for (const PartSpec& part : plan.stored->parts(plan.info.rows, plan.info.cols)) {
+        tensors.push_back({plan.info.name + "." + part.name, part.dtype, part.shape});
+      }
+    }
+    return SafetensorsWriter::create(directory + "/model.safetensors", std::move(tensors),
+                                     {{"format", "lathe"}});
+  }
+
+  // Each pass may look at the whole model as the passes before it leave it.
+  Status start_passes() {
+    for (size_t step = 0; step < recipe_.steps.size(); ++step) {
+      LATHE_TRY(const Pass* pass, find_pass(recipe_.steps[step].pass));
+      const auto sweep =
+          [this, step](const std::function<Status(WorkMatrix&, const StepTarget&)>& visit) -> Status {
+        for (const MatrixPlan& plan : plans_) {
+          if (!plan.steps[step].applies) continue;
+          LATHE_TRY(WorkMatrix matrix, load(plan));
+          LATHE_OK(apply_passes(plan, step, matrix));
+          LATHE_OK_IN(visit(matrix, plan.steps[step]), plan.info.name);
+          release(matrix);
+        }
+        return {};
+      };
+      LATHE_TRY(auto run, pass->start({recipe_.steps[step].parameters, pool_, sweep}));
+      runs_.push_back(std::move(run));
+    }
+    return {};
+  }
+
+  Result<WorkMatrix> load(const MatrixPlan& plan) const {
+    LATHE_TRY(WeightMatrix matrix, source_.matrix(plan.info.name, plan.info.rows, plan.info.cols));
+    return WorkMatrix(plan.info, std::move(matrix));
+  }
+
+  // The first `count` passes.
+  Status apply_passes(const MatrixPlan& plan, size_t count, WorkMatrix& matrix) {
+    for (size_t step = 0; step < count; ++step) {
+      if (!plan.steps[step].applies) continue;
+      LATHE_OK_IN(runs_[step]->apply(matrix, plan.steps[step]), plan.info.name);
+    }
+    return {};
+  }
+
+  static void release(const WorkMatrix& matrix) {
+    for (const Bytes& part : matrix.source().parts()) release_pages(part);
+  }
+
+  Status compress_matrix(const MatrixPlan& plan, SafetensorsWriter& writer) {
+    LATHE_TRY(WorkMatrix matrix, load(plan));
+    LATHE_OK(apply_passes(plan, plan.steps.size(), matrix));
+    LATHE_OK_IN(matrix.quantize(plan.stored, pool_), plan.info.name);
+    const StorageError error = storage_error(matrix, pool_);
+    if (error.lost_zeros > 0) {
+      return failed("{}: {} pruned weights are not zero in format {}", plan.info.name,
+                    error.lost_zeros, plan.stored->spec());
+    }
+    for (const Bytes& part : matrix.stored().parts()) LATHE_OK(writer.append(part.span()));
+    const MatrixReport report{plan.info.name,
+                              plan.stored->spec(),
+                              plan.info.rows,
+                              plan.info.cols,
+                              matrix.stored().bytes(),
+                              static_cast<double>(error.zeros) / static_cast<double>(matrix.size()),
+                              error.mse,
+                              error.relative_error};
+    report_.stored_bytes += report.bytes;
+    report_.matrices.push_back(report);
+    release(matrix);
+    return {};
+  }
+
+  // No times and no paths: the same source and recipe give the same text.
+  nlohmann::json description() const {
+    nlohmann::json matrices, files = nlohmann::json::array(), layers = nlohmann::json::array();
+    for (const MatrixReport& report : report_.matrices) {
+      matrices[report.name] = {
+          {"format", report.format}, {"rows", report.rows}, {"cols", report.cols}};
+      layers.push_back(to_json(report));
+    }
+    for (const std::string& file : source_.weight_files()) {
+      std::error_code error;
+      const auto bytes = fs::file_size(file, error);
+      files.push_back({{"name", fs::path(file).filename().string()},
+                       {"bytes", error ? 0 : static_cast<int64_t>(bytes)}});
+    }
+    std::error_code error;
+    fs::path path = fs::absolute(source_.path(), error).lexically_normal();
+    if (!path.has_filename()) path = path.parent_path();
+    return {{"lathe_checkpoint", kLatheCheckpoint},
+            {"lathe", kVersion},
+            {"config", to_json(source_.config())},
+            {"matrices", std::move(matrices)},
+            {"recipe", to_json(recipe_)},
+            {"recipe_hash", recipe_.hash()},
+            {"source", {{"name", path.filename().string()}, {"files", std::move(files)}}},
+            {"layers", std::move(layers)}};
+  }
+
+  const Checkpoint& source_;
+  const Recipe& recipe_;
+  std::vector<MatrixPlan> plans_;
+  std::vector<VectorInfo> vectors_;
+  ThreadPool& pool_;
+  std::vector<std::unique_ptr<PassRun>> runs_;
+  CompressionReport report_;
+};
+
+}  // namespace
+
+nlohmann::json to_json(const MatrixReport& report) {
+  return {{"name", report.name},         {"format", report.format},
+          {"rows", report.rows},         {"cols", report.cols},
+          {"bytes", report.bytes},       {"sparsity", report.sparsity},
+          {"mse", report.mse},           {"relative_error", report.relative_error}};
+}
+
+Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recipe,
+                                   const std::string& out_directory, ThreadPool& pool,
+                                   const CompressOptions& options) {
+  const auto start = Clock::now();
+  std::error_code error;
+  if (fs::equivalent(source.path(), out_directory, error)) {
+    return bad_input("{}: is the model itself; write the compressed one elsewhere", out_directory);
+  }
+  LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
+  LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(source, recipe), source.path());
+  Compressor compressor(source, recipe, std::move(plans), pool);
+  LATHE_OK_IN(compressor.run(directory.path()), source.path());
+  LATHE_OK(directory.commit());
+  CompressionReport report = compressor.take_report();
+  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  report.peak_rss_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
+  return report;
+}
+
+}  // namespace lathe

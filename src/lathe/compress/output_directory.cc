@@ -1,0 +1,96 @@
+#include "lathe/compress/output_directory.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+namespace lathe {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status check_target(const std::string& path, bool overwrite) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(path, error))) return {};
+  const bool ours = fs::is_directory(path, error) && fs::exists(path + "/lathe.json", error);
+  if (ours && overwrite) return {};
+  if (ours) {
+    return bad_input("{}: exists already", path).with_hint("overwrite it with --overwrite");
+  }
+  return bad_input("{}: exists already, and is no model that Lathe has written", path)
+      .with_hint("choose another name");
+}
+
+}  // namespace
+
+Result<OutputDirectory> OutputDirectory::create(const std::string& path, bool overwrite) {
+  std::string target = path;
+  while (target.size() > 1 && target.back() == '/') target.pop_back();
+  if (target.empty() || target == "/") return bad_input("'{}' is not the name of a folder", path);
+  LATHE_OK(check_target(target, overwrite));
+  static std::atomic<uint32_t> counter{0};
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    std::string temporary = fmt::format("{}.tmp-{}-{}", target, ::getpid(), counter++);
+    if (::mkdir(temporary.c_str(), 0777) == 0) {
+      return OutputDirectory(std::move(target), std::move(temporary), overwrite);
+    }
+    const int error = errno;
+    if (error == EEXIST) continue;
+    if (error == ENOENT) {
+      return not_found("{}: cannot create: the folder above it is missing", target);
+    }
+    if (error == ENOSPC || error == EDQUOT) {
+      return no_room("{}: cannot create: {}", target, std::strerror(error));
+    }
+    return failed("{}: cannot create: {}", target, std::strerror(error))
+        .with_hint("is the folder above it writable?");
+  }
+  return failed("{}: cannot find a free temporary name beside it", target);
+}
+
+OutputDirectory::OutputDirectory(OutputDirectory&& other) noexcept
+    : target_(std::move(other.target_)),
+      temporary_(std::move(other.temporary_)),
+      overwrite_(other.overwrite_) {
+  other.temporary_.clear();
+}
+
+OutputDirectory::~OutputDirectory() {
+  std::error_code error;
+  if (!temporary_.empty()) fs::remove_all(temporary_, error);
+}
+
+Status OutputDirectory::commit() {
+  LATHE_OK(check_target(target_, overwrite_));
+  // An older model changes places with the new one in one step, and goes with the temporary name.
+  const unsigned swap = RENAME_EXCHANGE;
+  std::error_code error;
+  if (fs::exists(target_, error)) {
+    if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), swap) == 0) return {};
+    // A file system that cannot swap: there is a moment without the target.
+    const std::string aside = temporary_ + ".old";
+    if (::rename(target_.c_str(), aside.c_str()) != 0) {
+      return failed("{}: cannot replace: {}", target_, std::strerror(errno));
+    }
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
+      const int failure = errno;
+      ::rename(aside.c_str(), target_.c_str());
+      return failed("{}: cannot replace: {}", target_, std::strerror(failure));
+    }
+    temporary_ = aside;
+    return {};
+  }
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    return failed("{}: cannot create: {}", target_, std::strerror(errno));
+  }
+  temporary_.clear();
+  return {};
+}
+
+}  // namespace lathe

@@ -1,0 +1,66 @@
+// Pass: one compression step, working on one matrix after another.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "lathe/base/threads.h"
+#include "lathe/compress/work_matrix.h"
+
+namespace lathe {
+
+// What one step does to one matrix, worked out from recipe, overrides and model (plan.h).
+struct StepTarget {
+  bool applies = false;
+  double sparsity = 0;   // pruning steps
+  bool own_sparsity = false;  // set by an override: not part of a threshold over all matrices
+  FormatPtr format;      // quantizing steps; null: as the source stores it
+};
+
+struct PassParameter {
+  std::string name;
+  nlohmann::json default_value;  // discarded-type: required
+  std::string description;
+  // The canonical value; the error does not name the parameter.
+  Result<nlohmann::json> (*check)(const nlohmann::json& value);
+};
+
+// Visits every matrix that this step applies to, in order, as it is when the step's turn comes.
+// Nothing that is done to it lasts.
+using Sweep =
+    std::function<Status(const std::function<Status(WorkMatrix&, const StepTarget&)>&)>;
+
+// A pass at work on one model. apply() is called once for each matrix that it applies to, in order.
+class PassRun {
+ public:
+  virtual ~PassRun() = default;
+  virtual Status apply(WorkMatrix& matrix, const StepTarget& target) = 0;
+};
+
+struct PassSetup {
+  const nlohmann::json& parameters;  // as checked, all there
+  ThreadPool& pool;
+  Sweep sweep;  // to look at the whole model before the first apply()
+};
+
+enum class PassKind : uint8_t { kPrune, kQuantize };
+
+struct Pass {
+  std::string name, description;
+  PassKind kind;
+  bool needs_calibration;
+  std::vector<PassParameter> parameters;
+  Result<std::unique_ptr<PassRun>> (*start)(const PassSetup& setup);
+};
+
+// The one list of passes. Adding one: its own file, its line in passes/list.h and in
+// passes/registry.cc.
+const std::vector<Pass>& passes();
+Result<const Pass*> find_pass(std::string_view name);
+// All parameters with defaults filled in; refuses unknown and missing ones.
+Result<nlohmann::json> check_parameters(const Pass& pass, const nlohmann::json& given);
+
+}  // namespace lathe

@@ -1,0 +1,60 @@
+// Recipe: what is done to a model, as an ordered list of passes with per-layer overrides. See
+// docs/compression.md for the two forms in which people write it; both become this one.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lathe/base/result.h"
+
+namespace lathe {
+
+// A pass of the registry (pass.h) with all of its parameters, defaults included.
+struct RecipeStep {
+  std::string pass;
+  nlohmann::json parameters = nlohmann::json::object();
+};
+
+// For the matrices whose canonical name matches; where several do, the last one wins, key by key.
+struct RecipeOverride {
+  std::string match;                // glob: '*' any characters, '?' one
+  std::optional<std::string> format;  // a format spec, or "keep": as the source stores it
+  std::optional<double> sparsity;     // of each matrix by itself; 0: not pruned
+};
+
+struct Recipe {
+  std::vector<RecipeStep> steps;
+  // A format spec or "keep"; empty: the default, 16 bits (see plan.h).
+  std::string embeddings, head;
+  std::vector<RecipeOverride> overrides;
+
+  // What the last quantizing step stores the linear layers of the blocks in: a format spec, or
+  // "keep" where there is no such step.
+  std::string format() const;
+  bool prunes() const;
+  bool needs_calibration() const;
+  // Nothing would be changed.
+  bool empty() const { return steps.empty() && embeddings.empty() && head.empty(); }
+  // SHA-256 of the canonical JSON.
+  std::string hash() const;
+};
+
+// From either form. Unknown keys, passes and formats are errors that name the nearest known one.
+Result<Recipe> recipe_from_json(const nlohmann::json& json);
+// A YAML (or JSON) file.
+Result<Recipe> load_recipe(const std::string& path);
+// The canonical form: {"passes": [{name: {…}}, …]} and, where given, "embeddings", "head" and
+// "overrides". recipe_from_json gives the same recipe again.
+nlohmann::json to_json(const Recipe& recipe);
+
+// '*' stands for any characters, '?' for one.
+bool glob_matches(std::string_view glob, std::string_view name);
+
+constexpr double kMostSparsity = 0.95;
+Result<double> sparsity_from_json(const nlohmann::json& value);
+// A canonical format spec that can be written, or "keep".
+Result<std::string> storage_from_json(const nlohmann::json& value);
+
+}  // namespace lathe

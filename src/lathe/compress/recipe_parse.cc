@@ -1,0 +1,223 @@
+// The two forms in which people write a recipe.
+#include <algorithm>
+
+#include "lathe/base/suggest.h"
+#include "lathe/compress/pass.h"
+#include "lathe/compress/recipe.h"
+
+namespace lathe {
+namespace {
+
+using Json = nlohmann::json;
+
+Status check_keys(const Json& object, const std::vector<std::string>& known, const char* what) {
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      return bad_input("{}: unknown key '{}'", what, key).with_hint(suggest(key, known));
+    }
+  }
+  return {};
+}
+
+bool given(const Json& json, const char* key) { return json.contains(key) && !json[key].is_null(); }
+
+Result<std::string> text_at(const Json& json, const char* key) {
+  if (!json[key].is_string()) return bad_input("{}: must be a name, not {}", key, json[key].dump());
+  return json[key].get<std::string>();
+}
+
+// A pass by name, of the kind that belongs where it stands.
+Result<const Pass*> pass_of_kind(const std::string& name, PassKind kind, const char* key) {
+  LATHE_TRY_IN(const Pass* pass, find_pass(name), key);
+  if (pass->kind == kind) return pass;
+  return bad_input("{}: '{}' is a {} pass", key, name,
+                   pass->kind == PassKind::kPrune ? "pruning" : "quantizing")
+      .with_hint(pass->kind == PassKind::kPrune ? "give it under 'prune'" : "give it as 'method'");
+}
+
+Result<RecipeStep> make_step(const Pass& pass, const Json& parameters) {
+  LATHE_TRY(Json checked, check_parameters(pass, parameters));
+  return RecipeStep{pass.name, std::move(checked)};
+}
+
+Result<std::vector<RecipeOverride>> read_overrides(const Json& json) {
+  std::vector<RecipeOverride> out;
+  if (!given(json, "overrides")) return out;
+  if (!json["overrides"].is_array()) {
+    return bad_input("overrides: must be a list, not {}", json["overrides"].dump());
+  }
+  for (const Json& entry : json["overrides"]) {
+    const std::string where = fmt::format("overrides[{}]", out.size());
+    if (!entry.is_object()) return bad_input("{}: must be keys with values", where);
+    LATHE_OK(check_keys(entry, {"match", "format", "sparsity"}, where.c_str()));
+    if (!entry.contains("match") || !entry["match"].is_string()) {
+      return bad_input("{}: 'match' is missing", where)
+          .with_hint("name the matrices it is for, such as \"model.layers.0.*\"");
+    }
+    RecipeOverride made{entry["match"].get<std::string>(), {}, {}};
+    if (given(entry, "format")) {
+      LATHE_TRY_IN(made.format, storage_from_json(entry["format"]), where + ": format");
+    }
+    if (given(entry, "sparsity")) {
+      LATHE_TRY_IN(made.sparsity, sparsity_from_json(entry["sparsity"]), where + ": sparsity");
+    }
+    if (!made.format && !made.sparsity) {
+      return bad_input("{}: neither 'format' nor 'sparsity' is given", where);
+    }
+    out.push_back(std::move(made));
+  }
+  return out;
+}
+
+// {method: magnitude, sparsity: 0.5, …} or "magnitude:0.5".
+Result<RecipeStep> read_prune(const Json& prune) {
+  Json parameters = Json::object();
+  std::string name;
+  if (prune.is_string()) {
+    const auto text = prune.get<std::string>();
+    const size_t colon = text.find(':');
+    name = text.substr(0, colon);
+    if (colon != std::string::npos) {
+      // As JSON, so that what is no number is refused with the rest.
+      const Json number = Json::parse(text.substr(colon + 1), nullptr, false);
+      parameters["sparsity"] = number.is_discarded() ? Json(text.substr(colon + 1)) : number;
+    }
+  } else if (prune.is_object()) {
+    if (!prune.contains("method")) return bad_input("prune: 'method' is missing");
+    if (!prune["method"].is_string()) return bad_input("prune: 'method' must be a name");
+    name = prune["method"].get<std::string>();
+    parameters = prune;
+    parameters.erase("method");
+  } else {
+    return bad_input("prune: must be {{method: …, sparsity: …}} or METHOD:SPARSITY, not {}",
+                     prune.dump());
+  }
+  LATHE_TRY(const Pass* pass, pass_of_kind(name, PassKind::kPrune, "prune"));
+  LATHE_TRY_IN(RecipeStep step, make_step(*pass, parameters), "prune");
+  return step;
+}
+
+Status read_short(const Json& json, Recipe& recipe) {
+  LATHE_OK(check_keys(json,
+                      {"format", "method", "prune", "order", "embeddings", "head", "overrides",
+                       "passes"},
+                      "recipe"));
+  std::string method = "rtn";
+  if (given(json, "method")) {
+    LATHE_TRY(method, text_at(json, "method"));
+  }
+  LATHE_TRY(const Pass* quantizer, pass_of_kind(method, PassKind::kQuantize, "method"));
+  const bool overridden =
+      std::any_of(recipe.overrides.begin(), recipe.overrides.end(),
+                  [](const RecipeOverride& entry) { return entry.format.has_value(); });
+  const Json format = given(json, "format") ? json["format"] : Json("keep");
+  LATHE_TRY_IN(const std::string spec, storage_from_json(format), "format");
+  std::vector<RecipeStep> quantize, prune;
+  if (spec != "keep" || overridden) {
+    LATHE_TRY(RecipeStep step, make_step(*quantizer, {{"format", spec}}));
+    quantize.push_back(std::move(step));
+  } else if (given(json, "method")) {
+    return bad_input("method: '{}' needs a 'format'", method);
+  }
+  if (given(json, "prune")) {
+    LATHE_TRY(RecipeStep step, read_prune(json["prune"]));
+    prune.push_back(std::move(step));
+  }
+  bool prune_first = true;
+  if (given(json, "order")) {
+    if (json["order"] != "prune-first" && json["order"] != "quantize-first") {
+      return bad_input("order: must be prune-first or quantize-first, not {}", json["order"].dump());
+    }
+    if (prune.empty() || quantize.empty()) {
+      return bad_input("order: means nothing without both 'prune' and 'format'");
+    }
+    prune_first = json["order"] == "prune-first";
+  }
+  recipe.steps = prune_first ? std::move(prune) : quantize;
+  for (RecipeStep& step : prune_first ? quantize : prune) recipe.steps.push_back(std::move(step));
+  return {};
+}
+
+Status read_long(const Json& json, Recipe& recipe) {
+  for (const char* key : {"format", "method", "prune", "order"}) {
+    if (json.contains(key)) {
+      return bad_input("recipe: '{}' and 'passes' exclude each other", key)
+          .with_hint("put it into the list of passes");
+    }
+  }
+  LATHE_OK(check_keys(json, {"passes", "embeddings", "head", "overrides"}, "recipe"));
+  if (!json["passes"].is_array()) {
+    return bad_input("passes: must be a list, not {}", json["passes"].dump());
+  }
+  for (const Json& entry : json["passes"]) {
+    const std::string where = fmt::format("passes[{}]", recipe.steps.size());
+    if (!entry.is_object() || entry.size() != 1) {
+      return bad_input("{}: must be one pass with its parameters, such as {{magnitude: {{sparsity: "
+                       "0.5}}}}; found {}",
+                       where, entry.dump());
+    }
+    LATHE_TRY_IN(const Pass* pass, find_pass(entry.begin().key()), where);
+    LATHE_TRY_IN(RecipeStep step,
+                 make_step(*pass, entry.begin()->is_null() ? Json::object() : *entry.begin()),
+                 where);
+    recipe.steps.push_back(std::move(step));
+  }
+  return {};
+}
+
+// An override must have a pass to act on.
+Status check_overrides(const Recipe& recipe) {
+  const auto has = [&](PassKind kind) {
+    return std::any_of(recipe.steps.begin(), recipe.steps.end(), [&](const RecipeStep& step) {
+      return find_pass(step.pass).value()->kind == kind;
+    });
+  };
+  for (size_t i = 0; i < recipe.overrides.size(); ++i) {
+    if (recipe.overrides[i].sparsity && !has(PassKind::kPrune)) {
+      return bad_input("overrides[{}]: 'sparsity', but no pass prunes", i);
+    }
+    if (recipe.overrides[i].format && !has(PassKind::kQuantize)) {
+      return bad_input("overrides[{}]: 'format', but no pass quantizes", i)
+          .with_hint("add {rtn: {format: keep}} to the passes");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<double> sparsity_from_json(const Json& value) {
+  if (value.is_number()) {
+    const double sparsity = value.get<double>();
+    if (sparsity >= 0 && sparsity <= kMostSparsity) return sparsity;
+    return bad_input("must be a number from 0 to {}, not {}", kMostSparsity, sparsity);
+  }
+  return bad_input("must be a number from 0 to {}, not {}", kMostSparsity, value.dump());
+}
+
+Result<std::string> storage_from_json(const Json& value) {
+  if (!value.is_string()) {
+    return bad_input("must be a format such as int4:g128, or keep; found {}", value.dump());
+  }
+  const auto spec = value.get<std::string>();
+  if (spec == "keep") return spec;
+  LATHE_TRY(const FormatPtr format, parse_format(spec));
+  if (format->can_encode()) return format->spec();
+  return unsupported("format {} can be read but not written", format->spec());
+}
+
+Result<Recipe> recipe_from_json(const Json& json) {
+  if (!json.is_object()) return bad_input("a recipe must be keys with values, not {}", json.dump());
+  Recipe recipe;
+  LATHE_TRY(recipe.overrides, read_overrides(json));
+  for (const auto& [key, target] :
+       {std::pair{"embeddings", &recipe.embeddings}, std::pair{"head", &recipe.head}}) {
+    if (!given(json, key)) continue;
+    LATHE_TRY_IN(*target, storage_from_json(json[key]), key);
+  }
+  LATHE_OK(json.contains("passes") ? read_long(json, recipe) : read_short(json, recipe));
+  LATHE_OK(check_overrides(recipe));
+  return recipe;
+}
+
+}  // namespace lathe

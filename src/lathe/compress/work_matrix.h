@@ -1,0 +1,58 @@
+// WorkMatrix: one weight matrix on its way through the passes.
+#pragma once
+
+#include <vector>
+
+#include "lathe/base/threads.h"
+#include "lathe/formats/weight_matrix.h"
+#include "lathe/model/checkpoint.h"
+
+namespace lathe {
+
+class WorkMatrix {
+ public:
+  WorkMatrix(const MatrixInfo& info, WeightMatrix source)
+      : info_(info), source_(source), stored_(std::move(source)) {}
+
+  const MatrixInfo& info() const { return info_; }
+  int64_t size() const { return info_.rows * info_.cols; }
+  const WeightMatrix& source() const { return source_; }
+
+  // The weights as they are now, rows × cols; `scratch` is used where they are not held as floats.
+  const float* rows(int64_t begin, int64_t end, std::vector<float>& scratch) const;
+  // All of them, rows × cols, decoded once.
+  const float* weights(ThreadPool& pool);
+
+  // 1 where a weight is pruned and must stay exactly 0; empty: none.
+  const std::vector<uint8_t>& mask() const { return mask_; }
+  // Adds to the mask (rows × cols) and sets those weights to 0.
+  void prune(const std::vector<uint8_t>& mask, ThreadPool& pool);
+
+  // Rounds to what `format` can hold; pruned weights are 0 afterwards too. From here on the weights
+  // are what the format gives back.
+  Status quantize(const FormatPtr& format, ThreadPool& pool);
+
+  // As stored: in the format of the last quantize(), the source's before the first. Only where no
+  // pass has changed the weights since.
+  bool is_stored() const { return !changed_; }
+  const WeightMatrix& stored() const { return stored_; }
+
+ private:
+  const MatrixInfo& info_;
+  WeightMatrix source_, stored_;
+  std::vector<float> weights_;  // empty: those of stored_
+  bool changed_ = false;        // weights_ are no longer those of stored_
+  std::vector<uint8_t> mask_;
+};
+
+// What storing a matrix cost, against its source.
+struct StorageError {
+  double mse = 0;             // mean of (ŵ − w)²
+  double relative_error = 0;  // ‖Ŵ − W‖ / ‖W‖ (Frobenius); 0 for a matrix of zeros
+  int64_t zeros = 0;          // weights that are exactly 0
+  int64_t lost_zeros = 0;     // pruned weights that are not: must be none
+};
+// Sums are in f64 over rows, then over the matrix, whatever the number of threads.
+StorageError storage_error(const WorkMatrix& matrix, ThreadPool& pool);
+
+}  // namespace lathe
