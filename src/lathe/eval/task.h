@@ -12,19 +12,10 @@
 #include <vector>
 
 #include "lathe/base/measurement.h"
+#include "lathe/base/sample.h"
 #include "lathe/generate/engine.h"
 
 namespace lathe {
-
-// One line of samples.jsonl.
-struct Sample {
-  std::string id;                                    // unique within the task
-  std::map<std::string, double> scores;              // "f1": 0.8; "nll": 812.3 …
-  nlohmann::json detail = nlohmann::json::object();  // "prompt", "prediction", "gold": for people
-};
-
-nlohmann::json to_json(const Sample& sample, const std::string& task);
-Result<Sample> sample_from_json(const nlohmann::json& j);
 
 // How a metric comes from the samples' scores.
 struct MetricDef {

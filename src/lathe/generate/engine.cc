@@ -16,9 +16,9 @@ Result<std::unique_ptr<Ops>> make_ops(const EngineOptions& options, std::string*
   LATHE_TRY(const Isa chosen, chosen_isa());
   if (isa) *isa = name_of(chosen);
   auto pool = std::make_shared<ThreadPool>(options.threads);
-  auto ops = make_cpu_ops(chosen, pool);
+  std::unique_ptr<Ops> ops = make_cpu_ops(chosen, pool);
   if (options.device == "check") {
-    ops = make_check_ops(std::move(ops), make_cpu_ops(Isa::kPortable, pool));
+    ops = std::make_unique<CheckOps>(std::move(ops), make_cpu_ops(Isa::kPortable, pool));
   }
   return ops;
 }

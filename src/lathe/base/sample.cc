@@ -1,4 +1,4 @@
-#include "lathe/eval/task.h"
+#include "lathe/base/sample.h"
 
 namespace lathe {
 

@@ -1,0 +1,115 @@
+#include "lathe/cli/command.h"
+#include "lathe/compress/compressor.h"
+#include "lathe/compress/yaml.h"
+#include "lathe/profile/environment.h"
+#include "lathe/report/table.h"
+
+namespace lathe::cli {
+namespace {
+
+struct Options {
+  std::string model, out, recipe, format, method, prune;
+  bool overwrite = false, layers = false;
+};
+
+Result<Recipe> recipe_of(const Options& options) {
+  const bool flags = !options.format.empty() || !options.method.empty() || !options.prune.empty();
+  if (!options.recipe.empty()) {
+    if (flags) return bad_input("give a recipe file, or --format, --method and --prune, not both");
+    return load_recipe(options.recipe);
+  }
+  if (!flags) {
+    return bad_input("nothing to do")
+        .with_hint("give --format SPEC, --prune METHOD:SPARSITY or -r FILE");
+  }
+  nlohmann::json j = nlohmann::json::object();
+  if (!options.format.empty()) j["format"] = options.format;
+  if (!options.method.empty()) j["method"] = options.method;
+  if (!options.prune.empty()) {
+    const size_t colon = options.prune.find(':');
+    if (colon == std::string::npos) {
+      return bad_input("--prune '{}': expected METHOD:SPARSITY, for example magnitude:0.5",
+                       options.prune);
+    }
+    const auto sparsity = nlohmann::json::parse(options.prune.substr(colon + 1), nullptr, false);
+    if (!sparsity.is_number()) {
+      return bad_input("--prune '{}': '{}' is no number", options.prune,
+                       options.prune.substr(colon + 1));
+    }
+    j["prune"] = {{"method", options.prune.substr(0, colon)}, {"sparsity", sparsity}};
+  }
+  return recipe_from_json(j);
+}
+
+Result<int> run(const Options& options, const Common& common) {
+  LATHE_TRY(const Recipe recipe, recipe_of(options));
+  LATHE_TRY(const std::string path, resolve_model(options.model));
+  LATHE_TRY(const auto source, open_checkpoint(path));
+  ThreadPool pool(common.threads);
+  LATHE_TRY(const CompressionReport report,
+            compress(*source, recipe, options.out, pool, {.overwrite = options.overwrite}));
+  if (!common.json) {
+    if (options.layers) {
+      for (const MatrixReport& m : report.matrices) {
+        fmt::print("{:<44} {:<14} {:>6} × {:<6} {:>9}  sparsity {:.3f}  mse {:.3g}\n", m.name,
+                   m.format, m.rows, m.cols, human(static_cast<double>(m.bytes), "bytes"),
+                   m.sparsity, m.mse);
+      }
+    }
+    fmt::print("{}: {}, {:.3f} bits per weight in the linear layers, {:.1f} s\n", options.out,
+               human(static_cast<double>(report.stored_bytes), "bytes"), report.bits_per_weight,
+               report.seconds);
+    return kDone;
+  }
+  nlohmann::json layers = nlohmann::json::array();
+  for (const MatrixReport& m : report.matrices) {
+    layers.push_back({{"name", m.name},
+                      {"format", m.format},
+                      {"rows", m.rows},
+                      {"cols", m.cols},
+                      {"bytes", m.bytes},
+                      {"sparsity", m.sparsity},
+                      {"mse", m.mse}});
+  }
+  Measurement bytes, bits;
+  bytes.task = bits.task = "size";
+  bytes.metric = "disk_bytes";
+  bytes.value = static_cast<double>(report.stored_bytes);
+  bytes.unit = "bytes";
+  bits.metric = "bits_per_weight";
+  bits.value = report.bits_per_weight;
+  bits.unit = "bits";
+  bytes.better = bits.better = "lower";
+  bytes.n = bits.n = 1;
+  nlohmann::json json = json_result("compress", {{"path", path}},
+                                    {{"cpu", cpu_name()}, {"threads", pool.size()}}, {bytes, bits});
+  json["out"] = options.out;
+  json["seconds"] = report.seconds;
+  json["recipe"] = to_json(recipe);
+  json["layers"] = layers;
+  print_json(json);
+  return kDone;
+}
+
+}  // namespace
+
+Body add_compress(CLI::App& app, const Common& common) {
+  auto options = std::make_shared<Options>();
+  app.add_option("model", options->model, "MODEL")->required();
+  app.add_option("-o,--out", options->out, "Folder for the compressed model")->required();
+  app.add_option("-r,--recipe", options->recipe, "Recipe file (see docs/compression.md)");
+  app.add_option("--format", options->format, "Format of the linear layers, for example int4:g128");
+  app.add_option("--method", options->method, "How to quantize (default: rtn)");
+  app.add_option("--prune", options->prune, "METHOD:SPARSITY, for example magnitude:0.5");
+  app.add_flag("--overwrite", options->overwrite, "Replace an earlier compressed model");
+  app.add_flag("--layers", options->layers, "Print each matrix");
+  std::string help = "Formats:\n";
+  for (const FormatKind& kind : format_kinds()) {
+    help += fmt::format("  {:<34} {}\n", kind.syntax, kind.description);
+  }
+  app.footer(help +
+             "MODEL is a directory, a GGUF file, a hub id in the local cache, or 'bundled'.");
+  return [options, &common] { return run(*options, common); };
+}
+
+}  // namespace lathe::cli

@@ -1,0 +1,54 @@
+#include "lathe/cli/outputs.h"
+
+#include "lathe/base/version.h"
+#include "lathe/io/atomic_file.h"
+#include "lathe/report/html.h"
+#include "lathe/report/table.h"
+
+namespace lathe::cli {
+
+nlohmann::json json_of(const std::vector<Run>& runs, const std::string& command) {
+  nlohmann::json out = {
+      {"lathe", kVersion}, {"command", command}, {"runs", nlohmann::json::array()}};
+  nlohmann::json results = nlohmann::json::array();
+  for (const Run& run : runs) {
+    out["runs"].push_back({{"id", run.id},
+                           {"status", run.status},
+                           {"error", run.error},
+                           {"model", run.model},
+                           {"environment", run.environment}});
+    for (const Measurement& m : run.results) {
+      nlohmann::json row = to_json(m);
+      row["run"] = run.id;
+      results.push_back(std::move(row));
+    }
+  }
+  out["results"] = std::move(results);
+  return out;
+}
+
+Result<int> run_and_show(const Experiment& experiment, const SweepOptions& options,
+                         const Common& common) {
+  LATHE_TRY(const SweepOutcome outcome, sweep(experiment, options));
+  LATHE_TRY(const std::string page, html_report(outcome.runs, experiment.name));
+  const Comparison comparison = compare_runs(outcome.runs);
+  using Handler = nlohmann::json::error_handler_t;
+  const std::string json = json_of(outcome.runs, "sweep").dump(1, ' ', false, Handler::replace);
+  LATHE_OK(write_atomically(outcome.folder + "/report.html", page));
+  LATHE_OK(write_atomically(outcome.folder + "/results.csv", csv_rows(outcome.runs)));
+  LATHE_OK(write_atomically(outcome.folder + "/results.json", json + "\n"));
+  LATHE_OK(write_atomically(outcome.folder + "/results.md", markdown_table(comparison)));
+  if (common.json) {
+    fmt::print("{}\n", json);
+  } else {
+    fmt::print("\n{}", terminal_table(comparison, colour_wanted()));
+    if (outcome.reused > 0) {
+      fmt::print("{} of {} runs were finished before and not repeated\n", outcome.reused,
+                 outcome.runs.size());
+    }
+    fmt::print("\nreport: {0}/report.html   data: {0}/results.csv, .json, .md\n", outcome.folder);
+  }
+  return outcome.failed > 0 ? kFailed : kDone;
+}
+
+}  // namespace lathe::cli

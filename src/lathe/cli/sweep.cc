@@ -1,0 +1,80 @@
+#include "lathe/lab/sweep.h"
+
+#include <algorithm>
+
+#include "lathe/base/log.h"
+#include "lathe/cli/command.h"
+#include "lathe/cli/outputs.h"
+#include "lathe/report/table.h"
+
+namespace lathe::cli {
+namespace {
+
+struct Options {
+  std::string experiment;
+  SweepOptions sweep;
+  std::string only, skip;
+  bool dry_run = false, discard_models = false;
+};
+
+Result<int> dry_run(const Experiment& experiment, const SweepOptions& options,
+                    const Common& common) {
+  LATHE_TRY(const auto plan, plan_sweep(experiment, options));
+  nlohmann::json rows = nlohmann::json::array();
+  for (const PlannedRun& run : plan) {
+    rows.push_back({{"id", run.id},
+                    {"model", run.model},
+                    {"state", run.state},
+                    {"stored_bytes", run.stored_bytes},
+                    {"problem", run.problem},
+                    {"folder", run.folder}});
+    if (!common.json) {
+      fmt::print("{:<28} {:<6} {:>10}  {}\n", run.id, run.state,
+                 human(static_cast<double>(run.stored_bytes), "bytes"),
+                 run.problem.empty() ? run.folder : "cannot run: " + run.problem);
+    }
+  }
+  if (common.json) print_json({{"command", "sweep"}, {"plan", rows}});
+  return kDone;
+}
+
+Result<int> run(const Options& options, const Common& common) {
+  LATHE_TRY(const Experiment experiment, load_experiment(options.experiment));
+  SweepOptions sweep_options = options.sweep;
+  sweep_options.only = split_list(options.only);
+  sweep_options.skip = split_list(options.skip);
+  sweep_options.threads = common.threads;
+  sweep_options.device = common.device;
+  sweep_options.keep_models = !options.discard_models;
+  if (options.dry_run) return dry_run(experiment, sweep_options, common);
+  return run_and_show(experiment, sweep_options, common);
+}
+
+}  // namespace
+
+Body add_sweep(CLI::App& app, const Common& common) {
+  auto options = std::make_shared<Options>();
+  app.add_option("experiment", options->experiment, "EXPERIMENT.yaml")->required();
+  app.add_option("-o,--runs", options->sweep.runs_folder, "Folder for the runs (default: runs)");
+  app.add_option("--only", options->only, "Comma-separated variants to run");
+  app.add_option("--skip", options->skip, "Comma-separated variants to leave out");
+  app.add_flag("--dry-run", options->dry_run, "Print what would run, with predicted sizes");
+  app.add_flag("--discard-models", options->discard_models,
+               "Delete each compressed model once its run is done");
+  return [options, &common] { return run(*options, common); };
+}
+
+Body add_run_job(CLI::App& app, const Common&) {
+  auto folder = std::make_shared<std::string>();
+  app.add_option("folder", *folder, "Run folder")->required();
+  return [folder]() -> Result<int> {
+    const Status status = run_job(*folder);
+    if (status.ok()) return kDone;
+    const Error& error = status.error();
+    const RunFolder run(*folder);
+    LATHE_OK(run.write("error.json", {{"message", error.message}, {"hint", error.hint}}));
+    return exit_code(error.code);
+  };
+}
+
+}  // namespace lathe::cli

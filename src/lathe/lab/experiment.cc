@@ -1,0 +1,167 @@
+#include "lathe/lab/experiment.h"
+
+#include <algorithm>
+
+#include "lathe/base/mapped_file.h"
+#include "lathe/base/suggest.h"
+#include "lathe/compress/yaml.h"
+#include "lathe/eval/task.h"
+#include "lathe/profile/probe.h"
+
+namespace lathe {
+namespace {
+
+Status check_keys(const nlohmann::json& object, const std::vector<std::string>& known,
+                  const std::string& what) {
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      return bad_input("{}: unknown key '{}'", what, key).with_hint(suggest(key, known));
+    }
+  }
+  return {};
+}
+
+// Names become folders.
+Status check_name(const std::string& name, const char* what) {
+  const bool fits = !name.empty() && name.size() <= 100 && name[0] != '.' &&
+                    name.find_first_not_of(
+                        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                        "0123456789._+-") == std::string::npos;
+  if (fits) return {};
+  return bad_input("{} '{}': use letters, digits, '.', '_', '+' and '-'", what, name);
+}
+
+// "a", {a: {…}} or {a: null}.
+Result<NamedParameters> named(const nlohmann::json& j, const char* what) {
+  if (j.is_string()) return NamedParameters{j.get<std::string>()};
+  if (j.is_object() && j.size() == 1) {
+    const auto& value = j.begin().value();
+    if (value.is_object()) return NamedParameters{j.begin().key(), value};
+    if (value.is_null()) return NamedParameters{j.begin().key()};
+  }
+  return bad_input("a {} is a name, or a name with its parameters; found {}", what, j.dump());
+}
+
+Result<std::vector<nlohmann::json>> list_of(const nlohmann::json& j, const char* key,
+                                            bool required) {
+  std::vector<nlohmann::json> out;
+  const auto it = j.find(key);
+  if (it == j.end() || it->is_null()) {
+    if (required) return bad_input("'{}' is missing", key);
+    return out;
+  }
+  if (!it->is_array()) return bad_input("'{}' must be a list", key);
+  for (const auto& item : *it) out.push_back(item);
+  if (required && out.empty()) return bad_input("'{}' is empty", key);
+  return out;
+}
+
+// `order`: the same document with the keys in the order of the file, which the table keeps.
+Status read_variants(const nlohmann::json& j, const nlohmann::ordered_json& order, Experiment& e) {
+  const auto it = j.find("variants");
+  if (it == j.end() || !it->is_object() || it->empty()) {
+    return bad_input("'variants' must name at least one variant");
+  }
+  std::vector<std::string> names;
+  for (const auto& [name, value] : order["variants"].items()) names.push_back(name);
+  for (const std::string& name : names) {
+    const nlohmann::json& value = it->at(name);
+    LATHE_OK(check_name(name, "variant"));
+    LATHE_TRY_IN(Recipe recipe,
+                 recipe_from_json(value.is_null() ? nlohmann::json::object() : value),
+                 fmt::format("variant '{}'", name));
+    e.variants.push_back({name, std::move(recipe)});
+  }
+  if (!j.contains("baseline")) {
+    e.baseline = names.front();
+  } else if (j["baseline"].is_string()) {
+    e.baseline = j["baseline"].get<std::string>();
+  } else {
+    return bad_input("'baseline' must be the name of a variant");
+  }
+  if (std::find(names.begin(), names.end(), e.baseline) == names.end()) {
+    return bad_input("baseline '{}' is not one of the variants", e.baseline)
+        .with_hint(suggest(e.baseline, names));
+  }
+  return {};
+}
+
+Status read_tasks_and_probes(const nlohmann::json& j, Experiment& e) {
+  LATHE_TRY(const auto tasks, list_of(j, "tasks", false));
+  for (const auto& item : tasks) {
+    LATHE_TRY(NamedParameters task, named(item, "task"));
+    LATHE_TRY(const auto made, make_task(task.name, task.parameters));
+    task.parameters = made->parameters();
+    for (const NamedParameters& other : e.tasks) {
+      if (other.name == task.name) return bad_input("task '{}' is named twice", task.name);
+    }
+    e.tasks.push_back(std::move(task));
+  }
+  LATHE_TRY(const auto probes, list_of(j, "probes", false));
+  for (const auto& item : probes) {
+    LATHE_TRY(NamedParameters probe, named(item, "probe"));
+    LATHE_TRY(probe.parameters, probe_parameters(probe.name, probe.parameters));
+    e.probes.push_back(std::move(probe));
+  }
+  if (e.tasks.empty() && e.probes.empty())
+    return bad_input("neither 'tasks' nor 'probes' are given");
+  return {};
+}
+
+Result<int64_t> whole_number(const nlohmann::json& j, const char* key, int64_t otherwise) {
+  if (!j.contains(key)) return otherwise;
+  if (!j[key].is_number_integer() || j[key].get<int64_t>() < 0) {
+    return bad_input("'{}' must be a whole number, 0 or more", key);
+  }
+  return j[key].get<int64_t>();
+}
+
+Result<Experiment> read(const nlohmann::ordered_json& order) {
+  const nlohmann::json j = order;
+  if (!j.is_object())
+    return bad_input("an experiment is a list of keys: name, models, variants, tasks …");
+  LATHE_OK(check_keys(
+      j, {"name", "models", "baseline", "variants", "tasks", "probes", "cost", "seed", "context"},
+      "experiment"));
+  Experiment e;
+  if (!j.contains("name") || !j["name"].is_string()) return bad_input("'name' is missing");
+  e.name = j["name"].get<std::string>();
+  LATHE_OK(check_name(e.name, "experiment"));
+  LATHE_TRY(const auto models, list_of(j, "models", true));
+  for (const auto& model : models) {
+    if (!model.is_string()) return bad_input("'models' must hold names or paths");
+    e.models.push_back(model.get<std::string>());
+  }
+  LATHE_OK(read_variants(j, order, e));
+  LATHE_OK(read_tasks_and_probes(j, e));
+  if (j.contains("cost")) {
+    const auto& cost = j["cost"];
+    if (!cost.is_object()) return bad_input("'cost' must be {{usd_per_hour: N}}");
+    LATHE_OK(check_keys(cost, {"usd_per_hour"}, "cost"));
+    if (!cost.contains("usd_per_hour") || !cost["usd_per_hour"].is_number() ||
+        cost["usd_per_hour"].get<double>() < 0) {
+      return bad_input("'cost' needs 'usd_per_hour', a number of 0 or more");
+    }
+    e.usd_per_hour = cost["usd_per_hour"].get<double>();
+  }
+  LATHE_TRY(const int64_t seed, whole_number(j, "seed", 0));
+  e.seed = static_cast<uint64_t>(seed);
+  LATHE_TRY(e.context, whole_number(j, "context", 0));
+  return e;
+}
+
+}  // namespace
+
+Result<Experiment> parse_experiment(const std::string& text, const std::string& where) {
+  LATHE_TRY(const nlohmann::ordered_json json, yaml_to_ordered_json(text, where));
+  LATHE_TRY_IN(Experiment experiment, read(json), where);
+  experiment.text = text;
+  return experiment;
+}
+
+Result<Experiment> load_experiment(const std::string& path) {
+  LATHE_TRY(const std::string text, read_text(path, size_t{1} << 20));
+  return parse_experiment(text, path);
+}
+
+}  // namespace lathe

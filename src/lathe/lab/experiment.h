@@ -1,0 +1,41 @@
+// Experiment: models × variants × tasks × probes, from a YAML file (see docs/experiments.md).
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lathe/base/result.h"
+#include "lathe/compress/recipe.h"
+
+namespace lathe {
+
+struct NamedParameters {
+  std::string name;
+  nlohmann::json parameters = nlohmann::json::object();
+};
+
+struct VariantSpec {
+  std::string name;
+  Recipe recipe;  // empty: the model as it is
+};
+
+struct Experiment {
+  std::string name, text;  // text: the file, for the report
+  std::vector<std::string> models;
+  std::string baseline;  // name of a variant
+  std::vector<VariantSpec> variants;
+  std::vector<NamedParameters> tasks;  // parameters checked, defaults filled in
+  std::vector<NamedParameters> probes;
+  std::optional<double> usd_per_hour;
+  uint64_t seed = 0;
+  int64_t context = 0;
+};
+
+Result<Experiment> parse_experiment(const std::string& text, const std::string& where);
+Result<Experiment> load_experiment(const std::string& path);
+// The experiment of `lathe demo`.
+const char* demo_experiment();
+
+}  // namespace lathe

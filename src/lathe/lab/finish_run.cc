@@ -1,0 +1,100 @@
+#include "lathe/lab/finish_run.h"
+
+#include <algorithm>
+
+#include "lathe/base/parse_number.h"
+#include "lathe/eval/task.h"
+
+namespace lathe {
+namespace {
+
+constexpr size_t kShownSamples = 20;
+
+// "9" before "10", and both before words.
+bool id_before(const std::string& a, const std::string& b) {
+  const auto x = parse_number<int64_t>(a), y = parse_number<int64_t>(b);
+  if (x && y) return *x < *y;
+  if (x || y) return x.has_value();
+  return a < b;
+}
+
+// The same ids for every run, so that predictions can be read side by side.
+void show_samples(const std::string& task, std::vector<Sample> samples, nlohmann::json& out) {
+  std::erase_if(samples, [](const Sample& s) { return !s.detail.contains("prediction"); });
+  std::sort(samples.begin(), samples.end(),
+            [](const Sample& a, const Sample& b) { return id_before(a.id, b.id); });
+  if (samples.size() > kShownSamples) samples.resize(kShownSamples);
+  for (const Sample& sample : samples) out.push_back(to_json(sample, task));
+}
+
+const Measurement* find(const std::vector<Measurement>& rows, const char* metric) {
+  for (const Measurement& m : rows) {
+    if (m.metric == metric) return &m;
+  }
+  return nullptr;
+}
+
+void add_cost(double usd_per_hour, std::vector<Measurement>& rows) {
+  const auto add = [&](const char* metric, const char* speed) {
+    const Measurement* tokens_per_s = find(rows, speed);
+    if (!tokens_per_s || tokens_per_s->value <= 0) return;
+    Measurement m;
+    m.task = "cost";
+    m.metric = metric;
+    m.value = usd_per_hour / 3600 / tokens_per_s->value * 1e6;
+    m.n = tokens_per_s->n;
+    m.unit = "USD";
+    m.better = "lower";
+    m.extra["usd_per_hour"] = usd_per_hour;
+    rows.push_back(std::move(m));
+  };
+  add("usd_per_million_tokens", "decode_tokens_per_s");
+  add("usd_per_million_prompt_tokens", "prefill_tokens_per_s");
+}
+
+}  // namespace
+
+Status finish_run(const Experiment& experiment, const RunFolder& folder,
+                  const SamplesByTask* baseline, Run& run) {
+  LATHE_TRY(const nlohmann::json measured, folder.read("measured.json"));
+  LATHE_TRY(const SamplesByTask samples, folder.samples());
+  run.environment = measured["environment"];
+  run.model["parameters"] = measured["parameters"];
+  run.tasks = nlohmann::json::array();
+  run.samples = nlohmann::json::array();
+  run.results.clear();
+  for (const NamedParameters& entry : experiment.tasks) {
+    LATHE_TRY(const auto task, make_task(entry.name, entry.parameters));
+    run.tasks.push_back({{"name", entry.name},
+                         {"parameters", entry.parameters},
+                         {"preflight", measured["preflight"].value(entry.name, nlohmann::json())}});
+    const auto ours = samples.find(entry.name);
+    if (ours == samples.end()) continue;
+    const std::vector<Sample>* theirs = nullptr;
+    if (baseline) {
+      const auto it = baseline->find(entry.name);
+      if (it != baseline->end()) theirs = &it->second;
+    }
+    // Sums over samples must not depend on the order in which they were finished.
+    std::vector<Sample> ordered = ours->second;
+    std::sort(ordered.begin(), ordered.end(),
+              [](const Sample& a, const Sample& b) { return id_before(a.id, b.id); });
+    for (Measurement& m : aggregate(*task, ordered, theirs, experiment.seed)) {
+      run.results.push_back(std::move(m));
+    }
+    show_samples(entry.name, ordered, run.samples);
+  }
+  for (const auto& row : measured["results"]) run.results.push_back(measurement_from_json(row));
+  if (experiment.usd_per_hour) add_cost(*experiment.usd_per_hour, run.results);
+  for (Measurement& m : run.results) {
+    m.variant = run.variant;
+    m.format = measured["format"].get<std::string>();
+  }
+  if (folder.has("model/lathe.json")) {
+    LATHE_TRY(const nlohmann::json checkpoint, folder.read("model/lathe.json"));
+    run.layers = checkpoint.value("layers", nlohmann::json::array());
+  }
+  return {};
+}
+
+}  // namespace lathe

@@ -1,0 +1,17 @@
+// run.json from what a run wrote down. Pure: the same files give the same digits, however often the
+// sweep was stopped on the way.
+#pragma once
+
+#include "lathe/lab/experiment.h"
+#include "lathe/track/run_store.h"
+
+namespace lathe {
+
+using SamplesByTask = std::map<std::string, std::vector<Sample>>;
+
+// `run` has its identity set. Fills results, environment, layers and the samples shown in reports;
+// `baseline`: the samples to compare with, or nullptr.
+Status finish_run(const Experiment& experiment, const RunFolder& folder,
+                  const SamplesByTask* baseline, Run& run);
+
+}  // namespace lathe

@@ -1,0 +1,110 @@
+#include "lathe/report/comparison.h"
+
+#include <algorithm>
+#include <array>
+
+namespace lathe {
+namespace {
+
+// The first of these that a sweep has is the quality that the front is drawn for.
+constexpr std::array<const char*, 5> kHeadlines = {"f1", "exact_match", "strict_match",
+                                                   "flexible_match", "ppl"};
+
+struct ProbeColumn {
+  const char* metric;
+  const char* title;
+};
+constexpr std::array<ProbeColumn, 7> kProbeColumns = {{{"weights_bytes", "weights"},
+                                                       {"bits_per_weight", "bits/w"},
+                                                       {"peak_rss_bytes", "peak RSS"},
+                                                       {"decode_tokens_per_s", "decode tok/s"},
+                                                       {"prefill_tokens_per_s", "prefill tok/s"},
+                                                       {"ttft_ms", "TTFT ms"},
+                                                       {"usd_per_million_tokens", "USD/M tok"}}};
+
+bool is_probe(const std::string& task) {
+  return task == "latency" || task == "memory" || task == "size" || task == "cost";
+}
+
+const Measurement* find(const Run& run, const std::string& task, const std::string& metric) {
+  for (const Measurement& m : run.results) {
+    if (m.metric == metric && (task.empty() || m.task == task)) return &m;
+  }
+  return nullptr;
+}
+
+// Only the leading metrics of a task make columns; the rest is in run.json and the page.
+bool leads(const std::string& metric) {
+  return metric == "f1" || metric == "exact_match" || metric == "strict_match" || metric == "ppl" ||
+         metric == "word_ppl";
+}
+
+std::optional<double> signed_value(const Run& run, const char* metric) {
+  const Measurement* m = find(run, "", metric);
+  if (!m) return std::nullopt;
+  return m->better == "lower" ? -m->value : m->value;
+}
+
+}  // namespace
+
+const Measurement* Comparison::cell(size_t run, const Column& column) const {
+  return find(runs[run], column.task, column.metric);
+}
+
+std::vector<bool> pareto_front(const std::vector<ParetoPoint>& points) {
+  std::vector<bool> front;
+  for (const ParetoPoint& p : points) {
+    const bool measured = p.quality && p.cost;
+    const bool beaten = std::any_of(points.begin(), points.end(), [&](const ParetoPoint& q) {
+      return measured && q.quality && q.cost && q.group == p.group && *q.quality >= *p.quality &&
+             *q.cost >= *p.cost && (*q.quality > *p.quality || *q.cost > *p.cost);
+    });
+    front.push_back(measured && !beaten);
+  }
+  return front;
+}
+
+Comparison compare_runs(std::vector<Run> runs) {
+  Comparison out;
+  out.runs = std::move(runs);
+  for (const Run& run : out.runs) {
+    for (const Measurement& m : run.results) {
+      const bool known = std::any_of(out.columns.begin(), out.columns.end(), [&](const Column& c) {
+        return c.task == m.task && c.metric == m.metric;
+      });
+      if (!is_probe(m.task) && leads(m.metric) && !known) {
+        out.columns.push_back({m.task, m.metric, m.metric, m.unit, true});
+      }
+    }
+  }
+  for (const ProbeColumn& probe : kProbeColumns) {
+    for (const Run& run : out.runs) {
+      if (const Measurement* m = find(run, "", probe.metric)) {
+        out.columns.push_back({m->task, m->metric, probe.title, m->unit, false});
+        break;
+      }
+    }
+  }
+
+  const char* headline = nullptr;
+  for (const char* metric : kHeadlines) {
+    for (const Run& run : out.runs) {
+      if (!headline && find(run, "", metric)) headline = metric;
+    }
+  }
+  out.marks.resize(out.runs.size());
+  if (!headline) return out;
+  std::vector<ParetoPoint> memory, speed;
+  for (const Run& run : out.runs) {
+    const std::string group = run.model.is_object() ? run.model.value("path", "") : "";
+    const bool done = run.status == "done";
+    const auto quality = done ? signed_value(run, headline) : std::nullopt;
+    memory.push_back({group, quality, signed_value(run, "weights_bytes")});
+    speed.push_back({group, quality, signed_value(run, "decode_tokens_per_s")});
+  }
+  const auto on_memory = pareto_front(memory), on_speed = pareto_front(speed);
+  for (size_t i = 0; i < out.runs.size(); ++i) out.marks[i] = {on_memory[i], on_speed[i]};
+  return out;
+}
+
+}  // namespace lathe

@@ -1,0 +1,231 @@
+#include "lathe/report/table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace lathe {
+namespace {
+
+constexpr const char* kReset = "\033[0m";
+constexpr const char* kBold = "\033[1m";
+constexpr const char* kDim = "\033[2m";
+
+const char* colour_of(const std::string& verdict) {
+  if (verdict == "better") return "\033[32m";
+  if (verdict == "worse") return "\033[31m";
+  if (verdict == "undecided") return "\033[33m";
+  return "";
+}
+
+struct Cell {
+  std::string text;
+  std::string style;  // escape code, or empty
+};
+
+// Columns of a terminal that a UTF-8 text takes; all we print is one column a character.
+size_t width_of(const std::string& text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+std::string thousands(double value) {
+  std::string digits = fmt::format("{:.0f}", std::fabs(value)), out;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out += ',';
+    out += digits[i];
+  }
+  return value < 0 ? "-" + out : out;
+}
+
+std::string mark_of(const Comparison::Marks& marks) {
+  if (marks.memory && marks.speed) return "★";
+  if (marks.memory) return "★m";
+  if (marks.speed) return "★s";
+  return "";
+}
+
+std::string delta_of(const Measurement& m) {
+  if (!m.baseline_delta) return "";
+  const double d = *m.baseline_delta;
+  const int digits = m.unit == "%" ? 1 : 3;
+  const std::string sign = d < 0 ? "-" : "+";
+  const std::string size =
+      std::fabs(d) >= 1000 ? thousands(std::fabs(d)) : fmt::format("{:.{}f}", std::fabs(d), digits);
+  return sign + size;
+}
+
+Cell cell_of(const Measurement* m, bool quality) {
+  if (!m) return {"–", ""};
+  std::string text = human(m->value, m->unit);
+  if (!quality) return {text, ""};
+  if (m->baseline_delta) {
+    text += fmt::format(" ({}{})", delta_of(*m), m->verdict == "undecided" ? "?" : "");
+  } else if (m->low && m->high) {
+    text += fmt::format(" [{}, {}]", human(*m->low, m->unit), human(*m->high, m->unit));
+  }
+  return {text, colour_of(m->verdict)};
+}
+
+std::string render(const std::vector<std::vector<Cell>>& rows, size_t left_columns, bool colour) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t c = 0; c < row.size(); ++c) {
+      widths[c] = std::max(widths[c], width_of(row[c].text));
+    }
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t c = 0; c < row.size(); ++c) {
+      const std::string padding(widths[c] - width_of(row[c].text), ' ');
+      const std::string text =
+          colour && !row[c].style.empty() ? row[c].style + row[c].text + kReset : row[c].text;
+      line += c < left_columns ? text + padding : padding + text;
+      if (c + 1 < row.size()) line += "  ";
+    }
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
+}
+
+std::string csv_number(const std::optional<double>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
+}  // namespace
+
+std::string human(double value, const std::string& unit) {
+  if (!std::isfinite(value)) return fmt::format("{}", value);
+  if (unit == "bytes") {
+    constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
+    size_t u = 0;
+    while (value >= 1000 && u + 1 < kUnits.size()) {
+      value /= 1000;
+      ++u;
+    }
+    return fmt::format("{:.{}f} {}", value,
+                       u == 0 || value >= 100 ? 0
+                       : value >= 10          ? 1
+                                              : 2,
+                       kUnits[u]);
+  }
+  if (unit == "%") return fmt::format("{:.1f}", value);
+  const double size = std::fabs(value);
+  if (size >= 1000) return thousands(value);
+  if (size >= 100) return fmt::format("{:.1f}", value);
+  if (size >= 10) return fmt::format("{:.2f}", value);
+  return fmt::format("{:.3f}", value);
+}
+
+std::string terminal_table(const Comparison& comparison, bool colour) {
+  std::vector<std::vector<Cell>> rows(1);
+  for (const char* title : {"", "variant", "format"}) rows[0].push_back({title, kBold});
+  for (const Column& c : comparison.columns) {
+    rows[0].push_back({c.unit == "%" ? c.title + " %" : c.title, kBold});
+  }
+  std::string failures, model;
+  for (size_t i = 0; i < comparison.runs.size(); ++i) {
+    const Run& run = comparison.runs[i];
+    const bool baseline = run.variant == run.baseline;
+    std::vector<Cell> row = {{mark_of(comparison.marks[i]), "\033[33m"},
+                             {run.id + (baseline ? " (baseline)" : ""), baseline ? kBold : ""},
+                             {run.results.empty() ? "" : run.results[0].format, kDim}};
+    if (run.status != "done") {
+      row.push_back({"failed", colour_of("worse")});
+      failures += fmt::format("{} failed: {}\n", run.id, run.error);
+    } else {
+      for (const Column& c : comparison.columns) {
+        row.push_back(cell_of(comparison.cell(i, c), c.quality));
+      }
+    }
+    rows.push_back(std::move(row));
+  }
+  std::string legend =
+      "★ on the Pareto front (m: quality against memory, s: against decode speed); (±) paired "
+      "difference "
+      "from the baseline, ? = undecided at 95 %\n";
+  if (colour) legend = kDim + legend + kReset;
+  return render(rows, 3, colour) + legend + failures;
+}
+
+std::string markdown_table(const Comparison& comparison) {
+  std::string head = "| | variant | format |", rule = "|---|---|---|";
+  for (const Column& c : comparison.columns) {
+    head += fmt::format(" {} |", c.unit == "%" ? c.title + " %" : c.title);
+    rule += "---:|";
+  }
+  std::string out = head + "\n" + rule + "\n";
+  for (size_t i = 0; i < comparison.runs.size(); ++i) {
+    const Run& run = comparison.runs[i];
+    out += fmt::format("| {} | {} | {} |", mark_of(comparison.marks[i]), run.id,
+                       run.results.empty() ? "" : "`" + run.results[0].format + "`");
+    for (const Column& c : comparison.columns) {
+      out += run.status == "done" ? " " + cell_of(comparison.cell(i, c), c.quality).text + " |"
+                                  : " failed |";
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+std::string csv_rows(const std::vector<Run>& runs) {
+  std::string out =
+      "run,model,variant,format,task,metric,value,low,high,n,unit,better,baseline_delta,delta_low,"
+      "delta_high,verdict,convention,status\n";
+  for (const Run& run : runs) {
+    const std::string model = run.model.is_object() ? run.model.value("path", "") : "";
+    if (run.status != "done") {
+      out += fmt::format("{},{},{},,,,,,,,,,,,,,,{}\n", csv_field(run.id), csv_field(model),
+                         csv_field(run.variant), csv_field(run.status));
+      continue;
+    }
+    for (const Measurement& m : run.results) {
+      out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+                         csv_field(run.id), csv_field(model), csv_field(m.variant),
+                         csv_field(m.format), m.task, m.metric, m.value, csv_number(m.low),
+                         csv_number(m.high), m.n, m.unit, m.better, csv_number(m.baseline_delta),
+                         csv_number(m.delta_low), csv_number(m.delta_high), m.verdict,
+                         m.extra.value("convention", ""), run.status);
+    }
+  }
+  return out;
+}
+
+std::string terminal_rows(const std::vector<Measurement>& measurements, bool colour) {
+  std::vector<std::vector<Cell>> rows;
+  rows.push_back({{"task", kBold},
+                  {"metric", kBold},
+                  {"value", kBold},
+                  {"95 % interval", kBold},
+                  {"unit", kBold},
+                  {"n", kBold}});
+  for (const Measurement& m : measurements) {
+    const std::string convention = m.extra.value("convention", "");
+    const bool bytes = m.unit == "bytes";
+    rows.push_back(
+        {{m.task, ""},
+         {convention.empty() ? m.metric : m.metric + " (" + convention + ")", ""},
+         {human(m.value, m.unit), ""},
+         {m.low && m.high ? fmt::format("{} – {}", human(*m.low, m.unit), human(*m.high, m.unit))
+                          : "",
+          kDim},
+         {bytes ? "" : m.unit, ""},
+         {thousands(static_cast<double>(m.n)), kDim}});
+  }
+  return render(rows, 2, colour);
+}
+
+}  // namespace lathe

@@ -1,0 +1,66 @@
+// Runs are files. One folder a run:
+//   run.json       what was run, on what, and every number (the tidy rows of Measurement)
+//   samples.jsonl  one line a sample, appended as it is made; a line cut short by a crash is
+//   dropped measured.json  what the run's own process wrote down: model, environment, preflight,
+//   probes model/         the compressed model, ready to ship
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lathe/base/measurement.h"
+#include "lathe/base/sample.h"
+
+namespace lathe {
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+  // Keeps the folder's contents if they were made for `hash`, else empties it (model/ included).
+  Status begin(const std::string& hash) const;
+  bool has(const std::string& name) const;
+  Result<nlohmann::json> read(const std::string& name) const;
+  Status write(const std::string& name, const nlohmann::json& json) const;
+
+  // Samples by task, in file order.
+  Result<std::map<std::string, std::vector<Sample>>> samples() const;
+
+ private:
+  std::string path_;
+};
+
+// Appends samples, each flushed to the system before the next is made.
+class SampleLog {
+ public:
+  // Cuts off an unfinished last line first.
+  static Result<SampleLog> open(const RunFolder& folder);
+  SampleLog(SampleLog&& other) noexcept;
+  SampleLog& operator=(SampleLog&&) = delete;
+  ~SampleLog();
+  Status append(const Sample& sample, const std::string& task);
+
+ private:
+  SampleLog(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  std::string path_;
+  int descriptor_;
+};
+
+// A finished (or failed) run as read back from run.json.
+struct Run {
+  std::string id, variant, baseline, status, error;
+  nlohmann::json model, environment, experiment, recipe, tasks, layers, samples;
+  std::vector<Measurement> results;
+};
+
+nlohmann::json to_json(const Run& run);
+Result<Run> run_from_json(const nlohmann::json& j);
+// Every run below `path` (a run folder, or any folder that holds some), in the experiment's order.
+Result<std::vector<Run>> load_runs(const std::string& path);
+
+}  // namespace lathe
