@@ -12,7 +12,10 @@ template <Codes kCodes>
 constexpr int64_t kStepBytes = kCodes == Codes::kF32                             ? 512
                                : kCodes == Codes::kF16 || kCodes == Codes::kBf16 ? 256
                                : kCodes == Codes::kInt8                          ? 128
-                                                                                 : 64;
+                               : kCodes == Codes::kInt4                          ? 64
+                                                                                 : 32;
+template <Codes kCodes>
+constexpr int kLowBits = kCodes == Codes::kInt2 ? 2 : 4;
 
 struct Tables {
   Table low, high;
@@ -31,25 +34,27 @@ LANE F column(const Tables& tables, const uint8_t* p, const I& low, const I& hig
   } else if constexpr (kCodes == Codes::kInt8) {
     return byte_of<J % 4>(load_int(p + J / 4 * 64));
   } else if constexpr (kHigh == 0) {
-    return lookup(tables.low, shift_right<4 * J>(low));
+    return lookup(tables.low, shift_right<kLowBits<kCodes> * J>(low));
   } else {
-    return add(lookup(tables.low, shift_right<4 * J>(low)),
+    return add(lookup(tables.low, shift_right<kLowBits<kCodes> * J>(low)),
                lookup(tables.high, shift_right<kHigh * J>(high)));
   }
 }
 
 // Calls fn.template at<J>(weights) for the eight columns of a step.
 template <Codes kCodes, int kHigh, typename Fn>
-LANE void step(const PackedView* w, const Tables& tables, const uint8_t* p,
-               const uint8_t* panel_high, int64_t k, Fn& fn) {
+LANE void step(const Tables& tables, const uint8_t* p, const uint8_t* panel_high, int64_t k,
+               Fn& fn) {
   I low{}, high{};
   if constexpr (kCodes == Codes::kInt4) low = load_int(p);
+  if constexpr (kCodes == Codes::kInt2) {  // two steps share a vector
+    low = shift_right(load_int(p - (k & 8) * 4), static_cast<int>(k & 8) * 2);
+  }
   if constexpr (kHigh > 0) {
     constexpr int64_t kColumns = 32 / kHigh;
     high = shift_right(load_int(panel_high + k / kColumns * 64),
                        static_cast<int>(k % kColumns) * kHigh);
   }
-  (void)w;
   fn.template at<0>(column<kCodes, kHigh, 0>(tables, p, low, high));
   fn.template at<1>(column<kCodes, kHigh, 1>(tables, p, low, high));
   fn.template at<2>(column<kCodes, kHigh, 2>(tables, p, low, high));
@@ -141,7 +146,7 @@ void few(const PackedView* w, int64_t begin, int64_t end, const float* x, const 
       for (int64_t k = first_column; k < last; k += 8, p += kStepBytes<kCodes>) {
         prefetch(p + 2048);
         products.x = x + k * kTokens;
-        step<kCodes, kHigh>(w, tables, p, high, k, products);
+        step<kCodes, kHigh>(tables, p, high, k, products);
       }
       if constexpr (kCodes == Codes::kF32 || kCodes == Codes::kF16 || kCodes == Codes::kBf16) {
         for (int t = 0; t < kTokens; ++t) total[t] = add(total[t], products.total(t));
@@ -188,6 +193,11 @@ void multiply_few(const PackedView* w, int64_t begin, int64_t end, const float* 
       return few_of<Codes::kBf16, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
     case Codes::kInt8:
       return few_of<Codes::kInt8, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
+    case Codes::kInt2:
+      if (w->high_bits == 1) {
+        return few_of<Codes::kInt2, 1>(w, begin, end, x, sums, tokens, bias, y, ldy);
+      }
+      return few_of<Codes::kInt2, 0>(w, begin, end, x, sums, tokens, bias, y, ldy);
     case Codes::kInt4:
       break;
   }
@@ -238,7 +248,7 @@ void decode_of(const PackedView* w, int64_t panel, int64_t begin, int64_t end, f
     }
     for (int64_t k = first_column; k < last; k += 8) {
       writer.tile = tile + (k - begin) * stride;
-      step<kCodes, kHigh>(w, tables, data + k / 8 * kStepBytes<kCodes>, high, k, writer);
+      step<kCodes, kHigh>(tables, data + k / 8 * kStepBytes<kCodes>, high, k, writer);
     }
   }
 }
@@ -254,6 +264,9 @@ void decode(const PackedView* w, int64_t panel, int64_t begin, int64_t end, floa
       return decode_of<Codes::kBf16, 0>(w, panel, begin, end, tile, stride);
     case Codes::kInt8:
       return decode_of<Codes::kInt8, 0>(w, panel, begin, end, tile, stride);
+    case Codes::kInt2:
+      if (w->high_bits == 1) return decode_of<Codes::kInt2, 1>(w, panel, begin, end, tile, stride);
+      return decode_of<Codes::kInt2, 0>(w, panel, begin, end, tile, stride);
     case Codes::kInt4:
       break;
   }

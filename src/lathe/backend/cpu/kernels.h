@@ -27,6 +27,7 @@ enum class Codes : int32_t {
   kBf16,  // [4][16] dwords; low half = even column, high half = odd column
   kInt8,  // [2][16] dwords; byte j = column 4·i + j, two's complement
   kInt4,  // [1][16] dwords; bits 4j … 4j+3 = column j, an index into `table`
+  kInt2,  // per 16 columns: [16] dwords; bits 2j and 2j+1 = column j, an index into `table`
 };
 
 enum class Scales : int32_t {
@@ -37,7 +38,7 @@ enum class Scales : int32_t {
 };
 
 // weight(row, k) = scale · (value − zero) + offset, all per row and group of columns; value = code
-// (int8), table[code] (int4) plus high_table[high code], or the float itself.
+// (int8), table[code] (int4, int2) plus high_table[high code], or the float itself.
 struct PackedView {
   Codes codes;
   int32_t high_bits;  // 0, 1 or 2 further bits per code, in their own plane
@@ -48,8 +49,10 @@ struct PackedView {
   // [panels]; dwords of 16 rows, dword = 16 (two bits) or 32 (one bit) consecutive columns.
   const uint8_t* high;
   int64_t high_panel_bytes;
-  float table[16];       // kInt4
-  float high_table[16];  // indexed by the low four bits of what is left after shifting: repeated
+  // Indexed by the low four bits of what is left after shifting, so that a table of fewer than 16
+  // values is repeated.
+  float table[16];
+  float high_table[16];
   Scales scale_kind;
   const void* scales;
   const uint16_t* super_scales;

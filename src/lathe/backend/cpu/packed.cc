@@ -26,6 +26,8 @@ int64_t bits_of(Codes codes) {
       return 8;
     case Codes::kInt4:
       return 4;
+    case Codes::kInt2:
+      return 2;
   }
   return 0;
 }
@@ -57,7 +59,7 @@ Block::~Block() { std::free(data_); }
 void PackedStorage::allocate(bool with_zeros, bool with_offsets, bool with_mins) {
   PackedView& v = view;
   const int64_t panels = (v.rows + kPanel - 1) / kPanel;
-  const int64_t columns = round_up(v.cols, 8);
+  const int64_t columns = round_up(v.cols, v.codes == Codes::kInt2 ? 16 : 8);
   v.panel_bytes = columns * kPanel * bits_of(v.codes) / 8;
   data = Block(panels * v.panel_bytes);
   v.data = data.data();

@@ -46,6 +46,20 @@ struct Place {
   int64_t super(int64_t s) const { return (panel * v.supers + s) * kPanel + lane; }
 };
 
+// A plane of `bits` per code: bits [from, from + bits) of the byte-wide codes of a row, 32 / bits
+// to a dword.
+void put_plane(const uint8_t* row, int64_t cols, int from, int bits, uint8_t* out) {
+  const int64_t per_word = 32 / bits;
+  const int mask = (1 << bits) - 1;
+  for (int64_t i = 0; i * per_word < cols; ++i) {
+    uint32_t word = 0;
+    for (int64_t j = 0; j < per_word; ++j) {
+      word |= static_cast<uint32_t>((row[i * per_word + j] >> from) & mask) << (j * bits);
+    }
+    std::memcpy(out + i * 64, &word, 4);
+  }
+}
+
 // Writes the byte-wide codes of 16 rows ([16][columns], columns padded to kColumnUnit with zeros)
 // into a panel.
 void interleave(const PackedStorage& s, int64_t panel, const uint8_t* codes, int64_t columns) {
@@ -58,22 +72,20 @@ void interleave(const PackedStorage& s, int64_t panel, const uint8_t* codes, int
       for (int64_t i = 0; i < 2 * steps; ++i) std::memcpy(out + i * 64 + lane * 4, row + 4 * i, 4);
       continue;
     }
+    if (v.high_bits > 0) {
+      put_plane(row, v.cols, v.codes == Codes::kInt2 ? 2 : 4, v.high_bits,
+                s.high.data() + panel * v.high_panel_bytes + lane * 4);
+    }
+    if (v.codes == Codes::kInt2) {
+      put_plane(row, v.cols, 0, 2, out + lane * 4);
+      continue;
+    }
     for (int64_t i = 0; i < steps; ++i) {
       uint64_t c = load<uint64_t>(row + 8 * i) & 0x0f0f0f0f0f0f0f0fu;  // eight nibbles together
       c = (c | c >> 4) & 0x00ff00ff00ff00ffu;
       c = (c | c >> 8) & 0x0000ffff0000ffffu;
       const auto word = static_cast<uint32_t>(c | c >> 16);
       std::memcpy(out + i * 64 + lane * 4, &word, 4);
-    }
-    if (v.high_bits == 0) continue;
-    uint8_t* high = s.high.data() + panel * v.high_panel_bytes;
-    const int64_t per_word = 32 / v.high_bits;
-    for (int64_t i = 0; i * per_word < v.cols; ++i) {
-      uint32_t word = 0;
-      for (int64_t j = 0; j < per_word; ++j) {
-        word |= static_cast<uint32_t>(row[i * per_word + j] >> 4) << (j * v.high_bits);
-      }
-      std::memcpy(high + i * 64 + lane * 4, &word, 4);
     }
   }
 }
@@ -291,12 +303,14 @@ PackedStorage small_pack(const WeightMatrix& w, ThreadPool& pool) {
 
 Reason super_declines(const WeightMatrix& w) {
   switch (ggml_type(w).value_or(GgmlType::kF32)) {
+    case GgmlType::kQ2_K:
+    case GgmlType::kQ3_K:
     case GgmlType::kQ4_K:
     case GgmlType::kQ5_K:
     case GgmlType::kQ6_K:
       return {};
     default:
-      return "not one of Q4_K, Q5_K, Q6_K";
+      return "not a ggml type in super-blocks of 256";
   }
 }
 
@@ -332,30 +346,97 @@ void super_q6(const PackedStorage& s, const Place& place, int64_t super, const B
   }
 }
 
+void super_q2(const PackedStorage& s, const Place& place, int64_t super, const BlockQ2_K& b,
+              uint8_t* codes) {
+  put(s.super_scales, place.super(super), b.d);
+  put(s.super_mins, place.super(super), b.dmin);
+  for (int g = 0; g < 16; ++g) {
+    put(s.scales, place.group(super * 16 + g), static_cast<uint8_t>(b.scales[g] & 15));
+    put(s.mins, place.group(super * 16 + g), static_cast<uint8_t>(b.scales[g] >> 4));
+    for (int l = 0; l < 16; ++l) {
+      const int q = b.qs[32 * (g / 8) + 16 * (g % 2) + l] >> (2 * (g / 2 % 4));
+      codes[16 * g + l] = static_cast<uint8_t>(q & 3);
+    }
+  }
+}
+
+void super_q3(const PackedStorage& s, const Place& place, int64_t super, const BlockQ3_K& b,
+              uint8_t* codes) {
+  put(s.super_scales, place.super(super), b.d);
+  for (int g = 0; g < 16; ++g) {
+    const int low_scale = (b.scales[g % 8] >> (4 * (g / 8))) & 15;
+    const int high_scale = (b.scales[8 + g % 4] >> (2 * (g / 4))) & 3;
+    put(s.scales, place.group(super * 16 + g),
+        static_cast<int8_t>((low_scale | high_scale << 4) - 32));
+    for (int l = 0; l < 16; ++l) {
+      const int low = b.qs[32 * (g / 8) + 16 * (g % 2) + l] >> (2 * (g / 2 % 4));
+      const int high = b.hmask[16 * (g % 2) + l] >> (g / 2);
+      codes[16 * g + l] = static_cast<uint8_t>((low & 3) | (high & 1) << 2);
+    }
+  }
+}
+
+// How the codes of a type are cut into planes and what they stand for.
+struct SuperType {
+  Codes codes;
+  int high_bits;
+  int64_t group;
+  bool mins;
+  int zero;  // subtracted from the code
+};
+
+SuperType super_type(GgmlType type) {
+  switch (type) {
+    case GgmlType::kQ2_K:
+      return {Codes::kInt2, 0, 16, true, 0};
+    case GgmlType::kQ3_K:
+      return {Codes::kInt2, 1, 16, false, 4};
+    case GgmlType::kQ4_K:
+      return {Codes::kInt4, 0, 32, true, 0};
+    case GgmlType::kQ5_K:
+      return {Codes::kInt4, 1, 32, true, 0};
+    default:
+      return {Codes::kInt4, 2, 16, false, 32};  // Q6_K
+  }
+}
+
 PackedStorage super_pack(const WeightMatrix& w, ThreadPool& pool) {
   const GgmlType type = *ggml_type(w);
-  const bool six = type == GgmlType::kQ6_K;
-  PackedStorage s = shaped(w, Codes::kInt4, six ? 16 : 32, Scales::kSuper);
-  s.view.groups_per_super = six ? 16 : 8;
-  s.view.high_bits = six ? 2 : type == GgmlType::kQ5_K ? 1 : 0;
+  const SuperType t = super_type(type);
+  PackedStorage s = shaped(w, t.codes, t.group, Scales::kSuper);
+  s.view.groups_per_super = kSuper / t.group;
+  s.view.high_bits = t.high_bits;
+  const int low_bits = t.codes == Codes::kInt2 ? 2 : 4;
   for (int i = 0; i < 16; ++i) {
-    s.view.table[i] = static_cast<float>(six ? i - 32 : i);
-    s.view.high_table[i] = static_cast<float>(16 * (six ? i & 3 : i & 1));
+    s.view.table[i] = static_cast<float>((i & ((1 << low_bits) - 1)) - t.zero);
+    s.view.high_table[i] = static_cast<float>((i & ((1 << t.high_bits) - 1)) << low_bits);
   }
-  s.allocate(false, false, !six);
+  s.allocate(false, false, t.mins);
   fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     const int64_t supers = w.cols() / kSuper;
+    const uint8_t* source = w.parts()[0].data();
     for (int64_t i = 0; i < supers; ++i, codes += kSuper) {
       const int64_t at = row * supers + i;
-      const uint8_t* source = w.parts()[0].data();
-      if (type == GgmlType::kQ4_K) {
-        const auto b = load<BlockQ4_K>(source, at);
-        super_mins(s, place, i, reinterpret_cast<const uint8_t*>(&b), nullptr, b.qs, codes);
-      } else if (type == GgmlType::kQ5_K) {
-        const auto b = load<BlockQ5_K>(source, at);
-        super_mins(s, place, i, reinterpret_cast<const uint8_t*>(&b), b.qh, b.qs, codes);
-      } else {
-        super_q6(s, place, i, load<BlockQ6_K>(source, at), codes);
+      switch (type) {
+        case GgmlType::kQ2_K:
+          super_q2(s, place, i, load<BlockQ2_K>(source, at), codes);
+          break;
+        case GgmlType::kQ3_K:
+          super_q3(s, place, i, load<BlockQ3_K>(source, at), codes);
+          break;
+        case GgmlType::kQ4_K: {
+          const auto b = load<BlockQ4_K>(source, at);
+          super_mins(s, place, i, reinterpret_cast<const uint8_t*>(&b), nullptr, b.qs, codes);
+          break;
+        }
+        case GgmlType::kQ5_K: {
+          const auto b = load<BlockQ5_K>(source, at);
+          super_mins(s, place, i, reinterpret_cast<const uint8_t*>(&b), b.qh, b.qs, codes);
+          break;
+        }
+        default:
+          super_q6(s, place, i, load<BlockQ6_K>(source, at), codes);
+          break;
       }
     }
   });
