@@ -10,6 +10,8 @@
 #include <memory>
 
 #include "lathe/backend/ceilings.h"
+#include "lathe/backend/cpu/kernel_tables.h"
+#include "lathe/backend/cpu/packed.h"
 #include "lathe/base/rng.h"
 
 namespace {
@@ -133,6 +135,34 @@ void attention(benchmark::State& state, Isa isa, int64_t start, int64_t rows) {
                          benchmark::Counter::kIsRate);
 }
 
+// The ceilings as benchmarks, for the CPU column.
+void read_ceiling(benchmark::State& state) {
+  const cpu::Block block(int64_t{256} << 20);
+  const cpu::Kernels& kernels = cpu::kernels_of(available_isas().front());
+  for (auto _ : state) {
+    pool()->parallel_for(block.size(), 4096, [&](int64_t begin, int64_t end) {
+      benchmark::DoNotOptimize(kernels.read(block.data() + begin, end - begin));
+    });
+  }
+  state.counters["GB_per_s"] = benchmark::Counter(
+      static_cast<double>(state.iterations() * block.size()) * 1e-9, benchmark::Counter::kIsRate);
+}
+
+void fma_ceiling(benchmark::State& state, Isa isa) {
+  constexpr int64_t kRounds = 100000;
+  int64_t flops = 0;
+  for (auto _ : state) {
+    pool()->parallel_for(pool()->size(), 1, [&](int64_t, int64_t) {
+      int64_t of_round = 0;
+      benchmark::DoNotOptimize(cpu::kernels_of(isa).burn(kRounds, &of_round));
+    });
+  }
+  cpu::kernels_of(isa).burn(1, &flops);
+  state.counters["GFLOP_per_s"] = benchmark::Counter(
+      static_cast<double>(state.iterations() * kRounds * flops * pool()->size()) * 1e-9,
+      benchmark::Counter::kIsRate);
+}
+
 void pack(benchmark::State& state, const std::string& spec) {
   const auto ops = make_cpu_ops(available_isas().front(), pool());
   const WeightMatrix w = weights(parse_format(spec).value(), 5632, 2048);
@@ -152,12 +182,17 @@ int main(int argc, char** argv) {
                                 fmt::format("{:.0f}", a.f32_flops_per_s * 1e-9));
   }
   const auto add = [](const std::string& name, auto fn) {
-    benchmark::RegisterBenchmark(name.c_str(), fn)->UseRealTime()->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(name.c_str(), fn)
+        ->MeasureProcessCPUTime()
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
   };
+  add("ceiling/read", read_ceiling);
   for (const Isa isa : available_isas()) {
+    add("ceiling/fma/" + name_of(isa), [=](benchmark::State& s) { fma_ceiling(s, isa); });
     for (const char* spec :
          {"bf16", "f16", "int8:row", "int8:g128", "int4:row", "int4:g128", "int4:g32",
-          "int4:g128,asym", "nf4:b64", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "q2_k"}) {
+          "int4:g128,asym", "nf4:b64", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k"}) {
       for (const int64_t tokens : {1, 4}) {
         add(fmt::format("decode/{}/{}/{}", name_of(isa), spec, tokens),
             [=](benchmark::State& s) { decode(s, isa, spec, tokens); });
