@@ -5,7 +5,8 @@
 
 namespace lathe {
 
-std::string fill_template(std::string text, const std::map<std::string, std::string>& values) {
+std::string fill_template(const std::string& text,
+                          const std::map<std::string, std::string>& values) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const size_t open = text.find('{', at), close = text.find('}', open);
@@ -101,7 +102,7 @@ Status GenerationTask::run(const Engine& engine, const std::set<std::string>& do
   GenerateOptions options;
   options.max_batch = integer("batch");
   Status written;
-  LATHE_OK(generate(engine, requests, options, [&](size_t index, Completion completion) {
+  LATHE_OK(generate(engine, requests, options, [&](size_t index, const Completion& completion) {
     const Item& item = *waiting[index];
     Sample sample = score(item, completion.text);
     sample.id = item.id;

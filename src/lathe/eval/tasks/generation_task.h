@@ -44,6 +44,7 @@ class GenerationTask : public Task {
 };
 
 // Replaces {key} by value, once for each occurrence; other braces stay.
-std::string fill_template(std::string text, const std::map<std::string, std::string>& values);
+std::string fill_template(const std::string& text,
+                          const std::map<std::string, std::string>& values);
 
 }  // namespace lathe

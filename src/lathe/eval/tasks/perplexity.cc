@@ -62,8 +62,10 @@ Result<std::vector<std::string>> split_documents(const std::string& text, const 
   for (const std::string_view line : lines_of(text)) {
     const bool title = line.starts_with(" = ") && !line.starts_with(" = = ");
     const bool ends = how == "blank_lines" ? blank(line) : title;
-    if (ends && !blank(current)) out.push_back(std::move(current));
-    if (ends) current.clear();
+    if (ends) {
+      if (!blank(current)) out.push_back(std::move(current));
+      current.clear();
+    }
     if (how == "wikitext" || !ends) current += line;
   }
   if (!blank(current)) out.push_back(std::move(current));
