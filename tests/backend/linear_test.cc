@@ -97,6 +97,8 @@ TEST_P(LinearTest, ManyColumns) {
   for (const int64_t cols : {1,  2,   3,   5,   7,   8,   9,   15,  17,  31,  33,  63,   65,
                              96, 100, 127, 129, 160, 256, 257, 320, 512, 520, 768, 1000, 1024}) {
     for (const int64_t tokens : {1, 2, 3, 4, 5, 12, 13, 33}) {
+      // Long rows: one case of few tokens, one of many.
+      if (cols > 320 && tokens != 1 && tokens != 13) continue;
       check(isa, one_, three_, spec, 19, cols, tokens);
       if (HasFatalFailure()) return;
     }
