@@ -90,7 +90,8 @@ class Compressor {
     for (size_t step = 0; step < recipe_.steps.size(); ++step) {
       LATHE_TRY(const Pass* pass, find_pass(recipe_.steps[step].pass));
       const auto sweep =
-          [this, step](const std::function<Status(WorkMatrix&, const StepTarget&)>& visit) -> Status {
+          [this,
+           step](const std::function<Status(WorkMatrix&, const StepTarget&)>& visit) -> Status {
         for (const MatrixPlan& plan : plans_) {
           if (!plan.steps[step].applies) continue;
           LATHE_TRY(WorkMatrix matrix, load(plan));
@@ -187,10 +188,10 @@ class Compressor {
 }  // namespace
 
 nlohmann::json to_json(const MatrixReport& report) {
-  return {{"name", report.name},         {"format", report.format},
-          {"rows", report.rows},         {"cols", report.cols},
-          {"bytes", report.bytes},       {"sparsity", report.sparsity},
-          {"mse", report.mse},           {"relative_error", report.relative_error}};
+  return {{"name", report.name},   {"format", report.format},
+          {"rows", report.rows},   {"cols", report.cols},
+          {"bytes", report.bytes}, {"sparsity", report.sparsity},
+          {"mse", report.mse},     {"relative_error", report.relative_error}};
 }
 
 Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recipe,

@@ -1,5 +1,5 @@
-// The compressor: a model and a recipe in, a Lathe model directory out. One matrix is in memory at a
-// time; the same source and recipe give the same bytes, whatever the number of threads.
+// The compressor: a model and a recipe in, a Lathe model directory out. One matrix is in memory at
+// a time; the same source and recipe give the same bytes, whatever the number of threads.
 //
 // The directory (read back by open_checkpoint; see model/lathe_checkpoint.cc):
 //   lathe.json          {"lathe_checkpoint": 1, "lathe": version, "config", "matrices": {name:
@@ -34,8 +34,8 @@ nlohmann::json to_json(const MatrixReport& report);
 
 struct CompressionReport {
   std::vector<MatrixReport> matrices;
-  int64_t stored_bytes = 0;       // matrices and vectors
-  double bits_per_weight = 0;     // of all parameters, a tied table counted once
+  int64_t stored_bytes = 0;          // matrices and vectors
+  double bits_per_weight = 0;        // of all parameters, a tied table counted once
   double block_bits_per_weight = 0;  // of the linear layers inside the blocks
   double seconds = 0;
   int64_t peak_rss_bytes = 0;  // of the process so far

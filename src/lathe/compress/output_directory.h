@@ -10,8 +10,8 @@ namespace lathe {
 
 class OutputDirectory {
  public:
-  // Refuses a `path` that exists, unless `overwrite` and it holds a lathe.json, and one whose parent
-  // is missing or not writable.
+  // Refuses a `path` that exists, unless `overwrite` and it holds a lathe.json, and one whose
+  // parent is missing or not writable.
   static Result<OutputDirectory> create(const std::string& path, bool overwrite);
   OutputDirectory(OutputDirectory&& other) noexcept;
   OutputDirectory& operator=(OutputDirectory&&) = delete;

@@ -15,9 +15,9 @@ namespace lathe {
 // What one step does to one matrix, worked out from recipe, overrides and model (plan.h).
 struct StepTarget {
   bool applies = false;
-  double sparsity = 0;   // pruning steps
+  double sparsity = 0;        // pruning steps
   bool own_sparsity = false;  // set by an override: not part of a threshold over all matrices
-  FormatPtr format;      // quantizing steps; null: as the source stores it
+  FormatPtr format;           // quantizing steps; null: as the source stores it
 };
 
 struct PassParameter {
@@ -30,8 +30,7 @@ struct PassParameter {
 
 // Visits every matrix that this step applies to, in order, as it is when the step's turn comes.
 // Nothing that is done to it lasts.
-using Sweep =
-    std::function<Status(const std::function<Status(WorkMatrix&, const StepTarget&)>&)>;
+using Sweep = std::function<Status(const std::function<Status(WorkMatrix&, const StepTarget&)>&)>;
 
 // A pass at work on one model. apply() is called once for each matrix that it applies to, in order.
 class PassRun {

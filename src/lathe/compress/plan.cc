@@ -160,13 +160,13 @@ class Planner {
     } else {
       LATHE_TRY(const WeightMatrix matrix, source_.matrix(info.name, info.rows, info.cols));
       plan.stored = matrix.format_ptr();
+      for (const Bytes& part : matrix.parts()) release_pages(part);
       const bool is_float = plan.stored->encoding() == Encoding::kFloat;
       if (stored == "16" && is_float && plan.stored->spec() != "bf16") {
         LATHE_TRY(plan.stored, parse_format("f16"));
       }
       if (pruned && !is_float) {
-        return bad_input("cannot be pruned and kept in the source's format {}",
-                         plan.stored->spec())
+        return bad_input("cannot be pruned and kept in the source's format {}", plan.stored->spec())
             .with_hint("give the recipe a format, such as int4:g128");
       }
     }

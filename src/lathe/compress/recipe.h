@@ -19,7 +19,7 @@ struct RecipeStep {
 
 // For the matrices whose canonical name matches; where several do, the last one wins, key by key.
 struct RecipeOverride {
-  std::string match;                // glob: '*' any characters, '?' one
+  std::string match;                  // glob: '*' any characters, '?' one
   std::optional<std::string> format;  // a format spec, or "keep": as the source stores it
   std::optional<double> sparsity;     // of each matrix by itself; 0: not pruned
 };

@@ -98,10 +98,9 @@ Result<RecipeStep> read_prune(const Json& prune) {
 }
 
 Status read_short(const Json& json, Recipe& recipe) {
-  LATHE_OK(check_keys(json,
-                      {"format", "method", "prune", "order", "embeddings", "head", "overrides",
-                       "passes"},
-                      "recipe"));
+  LATHE_OK(check_keys(
+      json, {"format", "method", "prune", "order", "embeddings", "head", "overrides", "passes"},
+      "recipe"));
   std::string method = "rtn";
   if (given(json, "method")) {
     LATHE_TRY(method, text_at(json, "method"));
@@ -126,7 +125,8 @@ Status read_short(const Json& json, Recipe& recipe) {
   bool prune_first = true;
   if (given(json, "order")) {
     if (json["order"] != "prune-first" && json["order"] != "quantize-first") {
-      return bad_input("order: must be prune-first or quantize-first, not {}", json["order"].dump());
+      return bad_input("order: must be prune-first or quantize-first, not {}",
+                       json["order"].dump());
     }
     if (prune.empty() || quantize.empty()) {
       return bad_input("order: means nothing without both 'prune' and 'format'");
@@ -152,9 +152,10 @@ Status read_long(const Json& json, Recipe& recipe) {
   for (const Json& entry : json["passes"]) {
     const std::string where = fmt::format("passes[{}]", recipe.steps.size());
     if (!entry.is_object() || entry.size() != 1) {
-      return bad_input("{}: must be one pass with its parameters, such as {{magnitude: {{sparsity: "
-                       "0.5}}}}; found {}",
-                       where, entry.dump());
+      return bad_input(
+          "{}: must be one pass with its parameters, such as {{magnitude: {{sparsity: "
+          "0.5}}}}; found {}",
+          where, entry.dump());
     }
     LATHE_TRY_IN(const Pass* pass, find_pass(entry.begin().key()), where);
     LATHE_TRY_IN(RecipeStep step,

@@ -56,10 +56,12 @@ void apply_cut(const float* weights, int64_t count, Cut& cut, std::vector<uint8_
   mask.resize(static_cast<size_t>(count));
   const uint32_t threshold = cut.threshold;
   const bool all_ties = cut.ties == cut.ties_in_all;
-  pool.parallel_for(count, 4096, [&](int64_t begin, int64_t end) {
+  // With all of the ties taken, "at most the threshold"; magnitudes have 31 bits, so + 1 is safe.
+  const auto limit = static_cast<int32_t>(threshold + (all_ties ? 1 : 0));
+  uint8_t* out = mask.data();
+  pool.parallel_for(count, 4096, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const uint32_t bits = magnitude(weights[i]);
-      mask[static_cast<size_t>(i)] = bits < threshold || (all_ties && bits == threshold);
+      out[i] = static_cast<int32_t>(magnitude(weights[i])) < limit ? 1 : 0;
     }
   });
   if (all_ties) return;

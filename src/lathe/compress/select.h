@@ -19,8 +19,8 @@ struct Cut {
 
 class MagnitudeSelector {
  public:
-  // First sweep: add() everything, in pieces as they come. Then narrow(); then the same sweep again;
-  // then cut(). `count` ≤ the number of weights, and > 0.
+  // First sweep: add() everything, in pieces as they come. Then narrow(); then the same sweep
+  // again; then cut(). `count` ≤ the number of weights, and > 0.
   void add(const float* weights, int64_t count, ThreadPool& pool);
   int64_t seen() const { return seen_; }
   void narrow(int64_t count);

@@ -14,9 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kNames[] = {
-    "config.json",        "generation_config.json", "tokenizer.json",      "tokenizer_config.json",
-    "tokenizer.model",    "special_tokens_map.json", "added_tokens.json",  "vocab.json",
-    "merges.txt",         "chat_template.jinja",     "chat_template.json", "tokenizer.gguf",
+    "config.json",     "generation_config.json",  "tokenizer.json",     "tokenizer_config.json",
+    "tokenizer.model", "special_tokens_map.json", "added_tokens.json",  "vocab.json",
+    "merges.txt",      "chat_template.jinja",     "chat_template.json", "tokenizer.gguf",
 };
 
 }  // namespace
@@ -36,8 +36,8 @@ Status copy_side_files(const Checkpoint& source, const std::string& directory) {
     const fs::path path = fs::path(from) / name;
     if (!fs::exists(path, error)) continue;
     LATHE_TRY(const Bytes bytes, map_file(path.string()));
-    LATHE_TRY(AtomicFile file, AtomicFile::create(directory + "/" + name,
-                                                  static_cast<int64_t>(bytes.size())));
+    LATHE_TRY(AtomicFile file,
+              AtomicFile::create(directory + "/" + name, static_cast<int64_t>(bytes.size())));
     LATHE_OK(file.write(bytes.span()));
     LATHE_OK(file.commit());
   }

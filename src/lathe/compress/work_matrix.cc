@@ -47,6 +47,13 @@ Sums compare(const float* a, const float* b, int64_t count) {
   return sums;
 }
 
+// Pruned weights that are not zero.
+int64_t lost_zeros(const uint8_t* mask, const float* weights, int64_t count) {
+  int64_t lost = 0;
+  for (int64_t i = 0; i < count; ++i) lost += mask[i] & static_cast<int>(weights[i] != 0.0f);
+  return lost;
+}
+
 }  // namespace
 
 const float* WorkMatrix::rows(int64_t begin, int64_t end, std::vector<float>& scratch) const {
@@ -66,11 +73,13 @@ void WorkMatrix::prune(const std::vector<uint8_t>& mask, ThreadPool& pool) {
   weights(pool);
   changed_ = true;
   mask_.resize(mask.size());
-  pool.parallel_for(size(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      mask_[static_cast<size_t>(i)] |= mask[static_cast<size_t>(i)];
-      if (mask[static_cast<size_t>(i)]) weights_[static_cast<size_t>(i)] = 0.0f;
-    }
+  // Local pointers, without branches: this vectorises.
+  const uint8_t* added = mask.data();
+  uint8_t* all = mask_.data();
+  float* weights = weights_.data();
+  pool.parallel_for(size(), 4096, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) all[i] |= added[i];
+    for (int64_t i = begin; i < end; ++i) weights[i] = added[i] ? 0.0f : weights[i];
   });
 }
 
@@ -131,9 +140,8 @@ StorageError storage_error(const WorkMatrix& matrix, ThreadPool& pool) {
       for (int64_t r = begin; r < end; ++r) {
         const int64_t at = (r - begin) * cols;
         sums[static_cast<size_t>(r)] = compare(before.data() + at, now + at, cols);
-        for (int64_t c = 0; c < cols && !mask.empty(); ++c) {
-          lost[static_cast<size_t>(r)] +=
-              mask[static_cast<size_t>(r * cols + c)] && now[at + c] != 0.0f;
+        if (!mask.empty()) {
+          lost[static_cast<size_t>(r)] = lost_zeros(mask.data() + r * cols, now + at, cols);
         }
       }
     }

@@ -1,9 +1,9 @@
 // YAML as JSON, for recipes and experiments.
 //
-// YAML 1.2 core schema: plain scalars become null, booleans, integers and floats where they look like
-// one; quoted scalars and those tagged !!str stay strings. One document. Keys are scalars and come
-// once. Aliases are copied, within limits on depth and on the number of values that no hostile file
-// gets past; other tags and merge keys are refused.
+// YAML 1.2 core schema: plain scalars become null, booleans, integers and floats where they look
+// like one; quoted scalars and those tagged !!str stay strings. One document. Keys are scalars and
+// come once. Aliases are copied, within limits on depth and on the number of values that no hostile
+// file gets past; other tags and merge keys are refused.
 #pragma once
 
 #include <nlohmann/json.hpp>

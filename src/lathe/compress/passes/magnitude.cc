@@ -1,5 +1,5 @@
-// magnitude: the smallest weights become exactly zero, unstructured (Han et al. 2015, "Learning both
-// Weights and Connections"). In each matrix by itself, or under one threshold for all of them.
+// magnitude: the smallest weights become exactly zero, unstructured (Han et al. 2015, "Learning
+// both Weights and Connections"). In each matrix by itself, or under one threshold for all of them.
 #include <cmath>
 
 #include "lathe/compress/passes/list.h"

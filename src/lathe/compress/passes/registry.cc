@@ -31,7 +31,8 @@ Result<nlohmann::json> check_parameters(const Pass& pass, const nlohmann::json& 
   for (const PassParameter& parameter : pass.parameters) known.push_back(parameter.name);
   for (const auto& [key, value] : given.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      return bad_input("pass '{}': unknown key '{}'", pass.name, key).with_hint(suggest(key, known));
+      return bad_input("pass '{}': unknown key '{}'", pass.name, key)
+          .with_hint(suggest(key, known));
     }
   }
   nlohmann::json out = nlohmann::json::object();
