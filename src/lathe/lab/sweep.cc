@@ -15,6 +15,7 @@
 #include "lathe/base/threads.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/compressor.h"
+#include "lathe/compress/predict.h"
 #include "lathe/lab/finish_run.h"
 #include "lathe/profile/environment.h"
 
