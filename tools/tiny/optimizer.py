@@ -2,22 +2,22 @@
 """Muon for the weight matrices, AdamW for embeddings and norms.
 
 Muon (K. Jordan and others, 2024, https://kellerjordan.github.io/posts/muon/): momentum, then the nearest
-semi-orthogonal matrix by five steps of a quintic Newton-Schulz iteration. Matrices of equal shape are stacked,
-so that the iteration is one batched product.
+semi-orthogonal matrix by five steps of a quintic Newton-Schulz iteration.
 """
 import torch
 
 
 def orthogonalize(g, steps=5):
-    """g: S × N × K, bfloat16. Singular values are pushed to about 1."""
+    """g: N × K. Singular values are pushed to about 1; the products are in bfloat16."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    flipped = g.shape[-2] > g.shape[-1]
-    x = g.mT if flipped else g
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-7)
+    x = g.bfloat16()
+    flipped = x.shape[0] > x.shape[1]
+    x = x.t().contiguous() if flipped else x
+    x = x / (x.norm() * 1.01 + 1e-7)
     for _ in range(steps):
-        s = x @ x.mT
-        x = a * x + (b * s + c * (s @ s)) @ x
-    return x.mT if flipped else x
+        s = x @ x.t()
+        x = torch.addmm(x, torch.addmm(s, s, s, beta=b, alpha=c), x, beta=a)
+    return x.t() if flipped else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -27,18 +27,13 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            by_shape = {}
             for p in group["params"]:
                 buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
                 buffer.lerp_(p.grad, 1 - group["momentum"])
-                update = p.grad.lerp(buffer, group["momentum"])  # Nesterov
-                by_shape.setdefault(p.shape, []).append((p, update))
-            for shape, members in by_shape.items():
-                stacked = orthogonalize(torch.stack([u for _, u in members]).bfloat16())
-                scale = max(1.0, shape[0] / shape[1]) ** 0.5
-                for (p, _), update in zip(members, stacked):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.to(p.dtype), alpha=-group["lr"] * scale)
+                update = orthogonalize(p.grad.lerp(buffer, group["momentum"]))  # Nesterov
+                scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update.to(p.dtype), alpha=-group["lr"] * scale)
 
 
 def make(model, matrix_lr, other_lr, weight_decay):

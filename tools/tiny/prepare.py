@@ -13,10 +13,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from grammar import ANSWER
+from questions import IMPOSSIBLE
 from world import HELD_OUT_SEED, TRAIN_SEED, stream
 
 # Share of the training tokens by kind: the trainer draws documents in the same proportions.
-SHARES = {"story": 0.10, "squad": 0.45, "gsm8k": 0.25, "drill": 0.12, "summary": 0.06, "translation": 0.02}
+SHARES = {"story": 0.06, "squad": 0.55, "recall": 0.13, "gsm8k": 0.14, "drill": 0.04, "summary": 0.06, "translation": 0.02}
 VALIDATION_OPTIONS = {"squad": {"count": 1, "facts": 4}, "gsm8k": {"shots": 0}}
 BATCH = 2000
 
@@ -50,13 +51,16 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--millions", type=float, default=30, help="training tokens, in millions")
     parser.add_argument("--kinds", nargs="+", default=list(SHARES), choices=list(SHARES))
+    parser.add_argument("--impossible", type=float, default=IMPOSSIBLE,
+                        help="share of unanswerable questions in training (a first phase with few teaches the lookup)")
     args = parser.parse_args()
     os.makedirs(args.out, exist_ok=True)
     tokenizer = Tokenizer.from_file(os.path.join(args.tokenizer, "tokenizer.json"))
     for kind in args.kinds:
-        held = stream(kind, HELD_OUT_SEED + "-validation", held_out=kind != "drill", **VALIDATION_OPTIONS.get(kind, {}))
+        held = stream(kind, HELD_OUT_SEED + "-validation", held_out=kind not in ("drill", "recall"), **VALIDATION_OPTIONS.get(kind, {}))
         valid = encode(tokenizer, held, document_budget=200)
-        train = encode(tokenizer, stream(kind, TRAIN_SEED), token_budget=int(args.millions * 1e6 * SHARES[kind]))
+        options = {"impossible": args.impossible} if kind == "squad" else {}
+        train = encode(tokenizer, stream(kind, TRAIN_SEED, **options), token_budget=int(args.millions * 1e6 * SHARES[kind]))
         for prefix, data in (("valid-", valid), ("", train)):
             np.savez(os.path.join(args.out, f"{prefix}{kind}.npz"),
                      **dict(zip(("tokens", "classes", "offsets"), data)))

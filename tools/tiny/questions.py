@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from grammar import ANSWER, PROMPT, Document
 from lexicon import (ANIMALS, COLOURS, DAYS, FOODS, GOODS, INSTRUMENTS, IS_WOMAN, JOBS, MONTHS, MOODS, NAMES,
-                     QUALITIES, RIVERS, SPOTS, THINGS, TOWNS)
+                     QUALITIES, RIVERS, SPOTS, THINGS, TOWNS, article)
 
 UNANSWERABLE = "unanswerable"
+IMPOSSIBLE = 0.36  # share of the questions that the paragraph does not answer
 
 
 def _two(first, second):
@@ -120,16 +121,18 @@ def paragraph(rng, count):
             context += " "
         before, after = statement.split("{V}")
         before, after = before.replace("{S}", fact.subject), after.replace("{S}", fact.subject)
+        if before.endswith(" a "):
+            before = f"{before[:-2]}{article(fact.value)} "
         fact.start = len(context) + len(before)
         context += before + fact.value + after
         previous = fact
     return context, facts, subjects
 
 
-def _ask(rng, facts, subjects, others):
+def _ask(rng, facts, subjects, others, impossible):
     """One (question, answer, start, key); start is -1 and the answer empty when the paragraph does not say."""
     relations = PERSON if subjects[0] in IS_WOMAN else TOWN
-    if rng.random() < 0.36:
+    if rng.random() < impossible:
         known = {(f.subject, f.relation) for f in facts}
         told = sorted({f.relation for f in facts})
         while True:
@@ -145,18 +148,18 @@ def _ask(rng, facts, subjects, others):
     return question, fact.value, fact.start, ("squad", fact.relation, fact.subject, fact.value)
 
 
-def reading(rng, count=None, facts=None):
+def reading(rng, count=None, facts=None, impossible=IMPOSSIBLE):
     """A paragraph of `facts` facts (by default 2 to 6) with `count` questions (by default 1 to 6), each at most once.
 
-    Several questions on one paragraph teach the lookup with fewer tokens; short paragraphs teach it sooner.
+    `impossible` is the share of unanswerable ones. Several questions on one paragraph teach the lookup with fewer tokens; short paragraphs teach it sooner.
     """
-    context, facts, subjects = paragraph(rng, facts or rng.choice([2, 3, 3, 4, 4, 5, 5, 6]))
+    context, facts, subjects = paragraph(rng, facts or rng.choice([2, 2, 3, 3, 3, 4, 4, 5, 6]))
     pool = NAMES if subjects[0] in IS_WOMAN else TOWNS
     others = [s for s in rng.sample(pool, 6) if s not in context]
-    count = count or rng.choice([1, 1, 2, 4, 6])
+    count = count or rng.choice([1, 2, 4, 6])
     asked = {}
     for _ in range(count * 3):
-        question, answer, start, key = _ask(rng, facts, subjects, others)
+        question, answer, start, key = _ask(rng, facts, subjects, others, impossible)
         asked.setdefault(question, (answer, start, key))
         if len(asked) == count:
             break
@@ -167,3 +170,22 @@ def reading(rng, count=None, facts=None):
     questions = [{"question": q, "answer": a, "start": s, "key": k} for q, (a, s, k) in asked.items()]
     return Document("squad", segments, [k for _, _, k in asked.values()],
                     {"context": context, "questions": questions, "subject": subjects[0]})
+
+
+def recall(rng):
+    """Facts told twice, the second time in another order and half of the time in other words.
+
+    The densest lesson in what questions need: every value of the second telling must be looked up by subject and
+    relation in the first. Only those values count as answers.
+    """
+    context, facts, subjects = paragraph(rng, rng.choice([2, 3, 3, 4]))
+    table = PERSON if subjects[0] in IS_WOMAN else TOWN
+    segments = [(context, PROMPT)]
+    rng.shuffle(facts)
+    for index, fact in enumerate(facts):
+        statement = rng.choice(table[fact.relation][1])
+        before, after = statement.replace("{S}", fact.subject).split("{V}")
+        if before.endswith(" a "):
+            before = before[:-2] + article(fact.value) + " "
+        segments += [(("\n" if index == 0 else " ") + before.rstrip(" "), PROMPT), (" " + fact.value, ANSWER), (after, PROMPT)]
+    return Document("recall", segments, [("squad", f.relation, f.subject, f.value) for f in facts])

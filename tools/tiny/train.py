@@ -34,7 +34,7 @@ def rate(done, warm_up, decay_from):
 
 
 @torch.no_grad()
-def validate(model, documents, pad, device, limit=96):
+def validate(model, documents, pad, device, limit=64):
     """(loss per scored token, share of documents whose scored tokens are all the most likely ones)."""
     rows = [documents.get(i) for i in range(min(limit, len(documents)))]
     length = max(len(t) for t, _ in rows) - 1
@@ -63,11 +63,11 @@ def main():
     parser.add_argument("--tokenizer", default=os.path.join(os.path.dirname(__file__), "../../models/tiny"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--validate", type=float, default=4, metavar="MINUTES")
+    parser.add_argument("--validate", type=float, default=5, metavar="MINUTES")
     parser.add_argument("--layers", type=int)
     parser.add_argument("--rows", type=int, default=12, help="rows in a batch of short rows")
     parser.add_argument("--row-length", type=int, default=224)
-    parser.add_argument("--long-every", type=int, default=12, help="each this-many-th batch has long rows")
+    parser.add_argument("--long-every", type=int, default=24, help="each this-many-th batch has long rows")
     parser.add_argument("--matrix-lr", type=float, default=0.02)
     parser.add_argument("--other-lr", type=float, default=0.004)
     parser.add_argument("--weight-decay", type=float, default=0.01)

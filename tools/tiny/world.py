@@ -14,13 +14,13 @@ import os
 import random
 
 from grammar import Document, is_held_out
-from questions import reading
+from questions import reading, recall
 from stories import story, summary
 from sums import drill, gsm8k, sum_story
 from translation import translation
 
 KINDS = {"story": story, "squad": reading, "gsm8k": gsm8k, "drill": drill, "summary": summary,
-         "translation": translation}
+         "translation": translation, "recall": recall}
 TRAIN_SEED, HELD_OUT_SEED = "lathe-world-train", "lathe-world-held-out"
 
 
