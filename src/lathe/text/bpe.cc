@@ -40,6 +40,9 @@ void TokenModel::tokenize_bytes(std::string_view bytes, Scratch& scratch,
 
 Status Bpe::prepare(BpeOptions options) {
   options_ = std::move(options);
+  for (const std::string* affix :
+       {&options_.continuing_subword_prefix, &options_.end_of_word_suffix})
+    if (affix->size() > 256) return bad_input("a subword prefix or suffix of {} bytes", affix->size());
   bmp_symbols_.assign(0x10000, -1);
   cut_at_marks_ = vocabulary_.find(kMark).has_value() && !options_.ignore_merges &&
                   options_.continuing_subword_prefix.empty() && options_.end_of_word_suffix.empty();

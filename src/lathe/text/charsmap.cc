@@ -1,5 +1,6 @@
 #include "lathe/text/charsmap.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "lathe/text/unicode.h"
@@ -29,6 +30,8 @@ Result<Charsmap> Charsmap::parse(std::string_view bytes) {
   std::string storage;
   if (valid_utf8(map.pool_, storage).data() != map.pool_.data())
     return bad_input("the replacements of the character map are not UTF-8");
+  if (map.longest_replacement() > 1024)
+    return bad_input("a replacement of {} bytes in a character map", map.longest_replacement());
   return map;
 }
 
@@ -57,6 +60,16 @@ std::string_view Charsmap::replacement(uint32_t at) const {
   if (at >= pool_.size() || is_continuation(pool_[at])) return {};
   const std::string_view rest = std::string_view(pool_).substr(at);
   return rest.substr(0, rest.find('\0'));
+}
+
+size_t Charsmap::longest_replacement() const {
+  size_t longest = 0;
+  for (size_t begin = 0; begin < pool_.size();) {
+    const size_t end = std::min(pool_.find('\0', begin), pool_.size());
+    longest = std::max(longest, end - begin);
+    begin = end + 1;
+  }
+  return longest;
 }
 
 std::optional<Charsmap::Match> Charsmap::longest(std::string_view text) const {

@@ -18,6 +18,7 @@ class Charsmap {
   static Result<Charsmap> parse(std::string_view bytes);
 
   bool empty() const { return units_.empty(); }
+  size_t longest_replacement() const;  // bytes
 
   struct Match {
     size_t length;  // bytes of the text that are replaced

@@ -1,5 +1,6 @@
 #include "lathe/text/decoders.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "lathe/text/byte_level.h"
@@ -42,14 +43,19 @@ struct Replace final : Decoder {
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) token = replace_all(token, from, to);
   }
+  double growth() const override {
+    return std::max(1.0, static_cast<double>(to.size()) / static_cast<double>(from.size()));
+  }
   std::string from, to;
 };
 
 struct Strip final : Decoder {
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
-      for (int64_t i = 0; i < start && token.starts_with(content); ++i)
-        token.erase(0, content.size());
+      size_t front = 0;
+      for (int64_t i = 0; i < start && token.compare(front, content.size(), content) == 0; ++i)
+        front += content.size();
+      token.erase(0, front);
       for (int64_t i = 0; i < stop && token.ends_with(content); ++i)
         token.resize(token.size() - content.size());
     }
@@ -102,6 +108,11 @@ struct Sequence final : Decoder {
   void apply(std::vector<std::string>& tokens) const override {
     for (const auto& part : parts) part->apply(tokens);
   }
+  double growth() const override {
+    double product = 1;
+    for (const auto& part : parts) product *= part->growth();
+    return product;
+  }
   std::vector<Made> parts;
 };
 
@@ -120,6 +131,7 @@ Result<Made> make_decoder(const Json& spec, int depth) {
     if (pattern == spec.end() || !pattern->is_object()) return bad_input("Replace without 'pattern'");
     if (pattern->contains("Regex")) return unsupported("Replace with a regex in a decoder");
     LATHE_TRY(d->from, string_field(*pattern, "String"));
+    if (d->from.empty()) return bad_input("Replace of an empty string");
     return Made(std::move(d));
   }
   if (type == "Strip") {
@@ -128,6 +140,8 @@ Result<Made> make_decoder(const Json& spec, int depth) {
     LATHE_TRY(d->start, int_field(spec, "start", 0));
     LATHE_TRY(d->stop, int_field(spec, "stop", 0));
     if (d->content.empty()) return bad_input("Strip with an empty 'content'");
+    d->start = std::clamp<int64_t>(d->start, 0, 1 << 20);
+    d->stop = std::clamp<int64_t>(d->stop, 0, 1 << 20);
     return Made(std::move(d));
   }
   if (type == "Metaspace") {
@@ -157,6 +171,8 @@ Result<Made> make_decoder(const Json& spec, int depth) {
       LATHE_TRY(auto made, make_decoder(part, depth + 1));
       d->parts.push_back(std::move(made));
     }
+    if (d->growth() > kMaxGrowth)
+      return bad_input("the sequence can make text {} times as long", d->growth());
     return Made(std::move(d));
   }
   return unsupported("decoder '{}'", type);

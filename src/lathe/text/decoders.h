@@ -15,6 +15,7 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual void apply(std::vector<std::string>& tokens) const = 0;
+  virtual double growth() const { return 1; }  // as Normalizer::growth()
 };
 
 Result<std::unique_ptr<Decoder>> make_decoder(const Json& spec, int depth = 0);

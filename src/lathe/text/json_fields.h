@@ -49,6 +49,11 @@ inline Result<std::string> type_of(const Json& component) {
   return string_field(component, "type");
 }
 
+// A value of any kind for a message; not Json::dump(), which recurses into hostile nesting.
+inline std::string shown(const Json& value) {
+  return value.is_number() ? value.dump() : std::string(value.type_name());
+}
+
 // Sequences inside sequences; deeper files are refused.
 inline constexpr int kMaxDepth = 16;
 

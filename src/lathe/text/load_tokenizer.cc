@@ -31,13 +31,20 @@ Result<Json> read_json(const fs::path& path) {
 }
 
 // A token is written as its content, or as an object that has it.
+std::string content_of(const Json& token) {
+  if (token.is_string()) return token.get<std::string>();
+  if (token.is_object() && token.contains("content") && token["content"].is_string())
+    return token["content"].get<std::string>();
+  return {};
+}
 std::string token_content(const Json& config, const char* key) {
   const auto it = config.find(key);
-  if (it == config.end()) return {};
-  if (it->is_string()) return it->get<std::string>();
-  if (it->is_object() && it->contains("content") && (*it)["content"].is_string())
-    return (*it)["content"].get<std::string>();
-  return {};
+  return it == config.end() ? std::string() : content_of(*it);
+}
+// The string at `key`, or an empty one.
+std::string string_at(const Json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
 // A string, or a list of {name, template} of which "default" is taken.
@@ -47,9 +54,8 @@ std::string template_of(const Json& config) {
   if (it->is_string()) return it->get<std::string>();
   if (it->is_array()) {
     for (const Json& entry : *it)
-      if (entry.is_object() && entry.value("name", Json()) == "default" &&
-          entry.contains("template") && entry["template"].is_string())
-        return entry["template"].get<std::string>();
+      if (entry.is_object() && string_at(entry, "name") == "default")
+        return string_at(entry, "template");
   }
   return {};
 }
@@ -101,12 +107,10 @@ bool flag(const Json& config, const char* key, bool fallback) {
 
 // The tokenizer's class without "Fast"; from the model's type when the configuration names none.
 std::string class_of(const Json& config, const Json& model) {
-  std::string name = config.value("tokenizer_class", Json()).is_string()
-                         ? config["tokenizer_class"].get<std::string>()
-                         : std::string();
+  std::string name = string_at(config, "tokenizer_class");
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
-  if (!name.empty() || !model.value("model_type", Json()).is_string()) return name;
-  const std::string type = model["model_type"].get<std::string>();
+  if (!name.empty()) return name;
+  const std::string type = string_at(model, "model_type");
   static const std::map<std::string, std::string> kClasses = {
       {"gpt2", "GPT2Tokenizer"},   {"opt", "GPT2Tokenizer"},    {"qwen2", "Qwen2Tokenizer"},
       {"qwen3", "Qwen2Tokenizer"}, {"phi", "CodeGenTokenizer"}, {"llama", "LlamaTokenizer"},
@@ -131,7 +135,7 @@ Status add_tokens(const fs::path& directory, const Json& config, const Json& spe
   LATHE_TRY(const Json added, read_json(directory / "added_tokens.json"));
   for (const auto& [content, id] : added.items()) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > (1 << 23))
-      return bad_input("added_tokens.json: '{}' has the id {}", content, id.dump());
+      return bad_input("added_tokens.json: '{}' has the id {}", content, text::shown(id));
     text::AddedToken token;
     token.id = static_cast<TokenId>(id.get<int64_t>());
     token.content = content;
@@ -174,8 +178,7 @@ Status add_tokens(const fs::path& directory, const Json& config, const Json& spe
       make_special(token_content(*source, key));
     const auto more = source->find("additional_special_tokens");
     if (more == source->end() || !more->is_array()) continue;
-    for (const Json& entry : *more)
-      make_special(token_content(Json{{"token", entry}}, "token"));
+    for (const Json& entry : *more) make_special(content_of(entry));
   }
   return {};
 }

@@ -1,5 +1,6 @@
 #include "lathe/text/normalizers.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -13,11 +14,13 @@ namespace {
 struct Form final : Normalizer {
   explicit Form(NormalForm f) : form(f) {}
   void apply(std::string& text) const override { text = normal_form(text, form); }
+  double growth() const override { return 12; }  // U+FDFA: 3 bytes, 33 in NFKD
   NormalForm form;
 };
 
 struct Lowercase final : Normalizer {
   void apply(std::string& text) const override { text = lower(text); }
+  double growth() const override { return 2; }
 };
 
 template <typename Keep>
@@ -80,6 +83,10 @@ struct Replace final : Normalizer {
     }
     text = out.append(text, end, std::string::npos);
   }
+  double growth() const override {
+    const auto out = static_cast<double>(to.size());
+    return regex ? out + 1 : std::max(1.0, out / static_cast<double>(from.size()));
+  }
   std::string from, to;
   std::optional<Regex> regex;
 };
@@ -109,6 +116,7 @@ struct Bert final : Normalizer {
                    [](char32_t c) { return !is_nonspacing_mark(c); });
     text = lowercase ? lower(out) : out;
   }
+  double growth() const override { return 6; }
   bool clean = true, chinese = true, accents = true, lowercase = true;
 };
 
@@ -136,12 +144,20 @@ struct Precompiled final : Normalizer {
     }
     text = out;
   }
+  double growth() const override {
+    return std::max(1.0, static_cast<double>(map.longest_replacement()));
+  }
   Charsmap map;
 };
 
 struct Sequence final : Normalizer {
   void apply(std::string& text) const override {
     for (const auto& part : parts) part->apply(text);
+  }
+  double growth() const override {
+    double product = 1;
+    for (const auto& part : parts) product *= part->growth();
+    return product;
   }
   std::vector<std::unique_ptr<Normalizer>> parts;
 };
@@ -156,6 +172,7 @@ Result<std::unique_ptr<Normalizer>> make_replace(const Json& spec) {
     LATHE_TRY(n->regex, Regex::compile(source));
   } else {
     LATHE_TRY(n->from, string_field(*pattern, "String"));
+    if (n->from.empty()) return bad_input("Replace of an empty string");
   }
   return std::unique_ptr<Normalizer>(std::move(n));
 }
@@ -216,6 +233,7 @@ Result<std::unique_ptr<Normalizer>> make_normalizer(const Json& spec, int depth)
   if (type == "Prepend") {
     auto n = std::make_unique<Prepend>();
     LATHE_TRY(n->prefix, string_field(spec, "prepend"));
+    if (n->prefix.size() > 256) return bad_input("Prepend of {} bytes", n->prefix.size());
     return Made(std::move(n));
   }
   if (type == "Sequence") {
@@ -225,6 +243,8 @@ Result<std::unique_ptr<Normalizer>> make_normalizer(const Json& spec, int depth)
       LATHE_TRY(auto made, make_normalizer(part, depth + 1));
       n->parts.push_back(std::move(made));
     }
+    if (n->growth() > kMaxGrowth)
+      return bad_input("the sequence can make text {} times as long", n->growth());
     return Made(std::move(n));
   }
   return unsupported("normalizer '{}'", type);

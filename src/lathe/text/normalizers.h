@@ -18,7 +18,12 @@ class Normalizer {
     (void)at_start;
     apply(text);
   }
+  // How many bytes one byte can become at most; files whose steps multiply to more than
+  // kMaxGrowth are refused, since a small hostile one could fill the memory.
+  virtual double growth() const { return 1; }
 };
+
+inline constexpr double kMaxGrowth = 4096;
 
 Result<std::unique_ptr<Normalizer>> make_normalizer(const Json& spec, int depth = 0);
 

@@ -164,7 +164,8 @@ Result<Made> make_split(const Json& spec) {
 Result<Made> make_metaspace(const Json& spec) {
   auto p = std::make_unique<Metaspace>();
   LATHE_TRY(p->mark, string_field(spec, "replacement"));
-  if (p->mark.empty()) return bad_input("Metaspace with an empty 'replacement'");
+  if (p->mark.empty() || static_cast<size_t>(utf8_length(p->mark[0])) != p->mark.size())
+    return bad_input("Metaspace: 'replacement' is not one character");
   LATHE_TRY(p->cut, bool_field(spec, "split", true));
   // Files written before 'prepend_scheme' existed have 'add_prefix_space'.
   LATHE_TRY(const bool prefix, bool_field(spec, "add_prefix_space", true));

@@ -3,8 +3,10 @@
 
 #include <pcre2.h>
 
+#include <atomic>
 #include <utility>
 
+#include "lathe/base/log.h"
 #include "lathe/text/unicode.h"
 
 namespace lathe::text {
@@ -82,9 +84,9 @@ struct Scratch {
         stack(pcre2_jit_stack_create(32 << 10, 16 << 20, nullptr)) {
     LATHE_CHECK(data && context && stack);
     pcre2_jit_stack_assign(context, nullptr, stack);
-    pcre2_set_match_limit(context, 1u << 31);
-    pcre2_set_depth_limit(context, 1u << 31);
-    pcre2_set_heap_limit(context, 4u << 20);  // KiB
+    // Published patterns do not backtrack over more than one run; these stop hostile ones.
+    pcre2_set_match_limit(context, 10'000'000);
+    pcre2_set_heap_limit(context, 256u << 10);  // KiB
   }
   ~Scratch() {
     pcre2_jit_stack_free(stack);
@@ -101,6 +103,8 @@ struct Scratch {
 struct Regex::Impl {
   ~Impl() { pcre2_code_free(code); }
   pcre2_code* code = nullptr;
+  std::string pattern;
+  std::atomic<bool> warned{false};
 };
 
 Regex::Regex(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -113,6 +117,7 @@ Result<Regex> Regex::compile(const std::string& pattern) {
     return bad_input("regex of {} bytes; at most 65536 are allowed", pattern.size());
   LATHE_TRY(const std::string translated, to_pcre2(pattern));
   auto impl = std::make_unique<Impl>();
+  impl->pattern = pattern;
   int error = 0;
   PCRE2_SIZE where = 0;
   impl->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
@@ -138,8 +143,13 @@ void Regex::find_all(std::string_view text, std::vector<Range>& matches) const {
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
       rc = pcre2_match(impl_->code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                        scratch.data, scratch.context);
-    // A pattern that exceeds every limit here finds nothing more, as one that does not match.
-    if (rc < 0) return;
+    if (rc < 0) {
+      if (rc != PCRE2_ERROR_NOMATCH && !impl_->warned.exchange(true))
+        spdlog::warn("the tokenizer's regex '{}' backtracks beyond all bounds (PCRE2 error {}); text "
+                     "behind such a place is not cut into words",
+                     impl_->pattern, rc);
+      return;
+    }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(scratch.data);
     const size_t begin = ends[0], end = ends[1];
     if (begin == end) {

@@ -12,7 +12,7 @@ namespace {
 
 Result<TokenId> token_id(const Json& value, std::string_view what) {
   if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > (1 << 23))
-    return bad_input("{}: the id {} is no token id", what, value.dump());
+    return bad_input("{}: the id {} is no token id", what, shown(value));
   return static_cast<TokenId>(value.get<int64_t>());
 }
 

@@ -42,7 +42,7 @@ Result<Parts> parse_vocab_and_merges(std::string_view vocab_json, std::string_vi
   entries.reserve(vocab.size());
   for (const auto& [token, id] : vocab.items()) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > (1 << 23))
-      return bad_input("vocab.json: '{}' has the id {}", token, id.dump());
+      return bad_input("vocab.json: '{}' has the id {}", token, shown(id));
     entries.emplace_back(token, static_cast<TokenId>(id.get<int64_t>()));
   }
   LATHE_TRY_IN(Vocabulary vocabulary, Vocabulary::make(std::move(entries)), "vocab.json");

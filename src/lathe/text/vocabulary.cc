@@ -6,8 +6,8 @@
 
 namespace lathe::text {
 namespace {
-// No known vocabulary has more than 300,000 tokens; this bounds what a hostile id can allocate.
-constexpr TokenId kMaxId = 1 << 23;
+// How far ids may run ahead of the number of tokens: bounds what a hostile id can allocate.
+constexpr int64_t kMaxGap = 1 << 18;
 }  // namespace
 
 Result<Vocabulary> Vocabulary::make(std::vector<std::pair<std::string, TokenId>> entries) {
@@ -16,7 +16,9 @@ Result<Vocabulary> Vocabulary::make(std::vector<std::pair<std::string, TokenId>>
   v.ids_.reserve(v.entries_.size());
   TokenId highest = -1;
   for (const auto& [token, id] : v.entries_) {
-    if (id < 0 || id > kMaxId) return bad_input("token '{}' has the id {}", token, id);
+    if (id < 0 || id > static_cast<int64_t>(v.entries_.size()) + kMaxGap)
+      return bad_input("token '{}' has the id {} in a vocabulary of {}", token, id,
+                       v.entries_.size());
     highest = std::max(highest, id);
   }
   v.tokens_.resize(highest + 1);

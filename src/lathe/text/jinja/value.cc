@@ -272,14 +272,19 @@ std::string Value::repr() const {
   if (is_string()) return string_repr(as_string());
   std::string out;
   if (is_list()) {
-    for (const Value& v : as_list()) out += (out.empty() ? "" : ", ") + v.repr();
-    if (!is_tuple()) return "[" + out + "]";
-    return "(" + out + (as_list().size() == 1 ? ",)" : ")");
+    for (const Value& v : as_list()) {
+      if (!out.empty()) out += ", ";
+      out += v.repr();
+    }
+    if (!is_tuple()) return fmt::format("[{}]", out);
+    return fmt::format("({}{})", out, as_list().size() == 1 ? "," : "");
   }
   if (is_dict()) {
-    for (const auto& [key, v] : as_dict().items)
-      out += (out.empty() ? "" : ", ") + string_repr(key) + ": " + v.repr();
-    return "{" + out + "}";
+    for (const auto& [key, v] : as_dict().items) {
+      if (!out.empty()) out += ", ";
+      out.append(string_repr(key)).append(": ").append(v.repr());
+    }
+    return fmt::format("{{{}}}", out);
   }
   return fmt::format("<{}>", type_name());
 }
