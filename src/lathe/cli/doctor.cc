@@ -2,6 +2,7 @@
 
 #include "lathe/backend/ceilings.h"
 #include "lathe/backend/cpu/cpu_backend.h"
+#include "lathe/base/rng.h"
 #include "lathe/base/version.h"
 #include "lathe/cli/command.h"
 #include "lathe/io/hub.h"
