@@ -81,7 +81,7 @@ struct WordPieceDecoder final : Decoder {
         if (token.starts_with(prefix)) {
           token.erase(0, prefix.size());
         } else {
-          token.insert(0, " ");
+          token.insert(token.begin(), ' ');
         }
       }
       if (!cleanup) continue;

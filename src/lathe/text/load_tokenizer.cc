@@ -23,7 +23,7 @@ Result<Json> read_json(const fs::path& path) {
   Json json;
   try {
     json = Json::parse(source);
-  } catch (const Json::parse_error& e) {
+  } catch (const Json::exception& e) {
     return bad_input("{}: not JSON: {}", path.string(), e.what());
   }
   if (!json.is_object()) return bad_input("{}: not a JSON object", path.string());

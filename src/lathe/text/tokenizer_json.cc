@@ -194,7 +194,7 @@ Result<Parts> parse_tokenizer_json(std::string_view source) {
   Json root;
   try {
     root = Json::parse(source);
-  } catch (const Json::parse_error& e) {
+  } catch (const Json::exception& e) {
     return bad_input("not JSON: {}", e.what());
   }
   if (!root.is_object()) return bad_input("not a JSON object");

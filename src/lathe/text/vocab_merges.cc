@@ -34,7 +34,7 @@ Result<Parts> parse_vocab_and_merges(std::string_view vocab_json, std::string_vi
   Json vocab;
   try {
     vocab = Json::parse(vocab_json);
-  } catch (const Json::parse_error& e) {
+  } catch (const Json::exception& e) {
     return bad_input("vocab.json: not JSON: {}", e.what());
   }
   if (!vocab.is_object()) return bad_input("vocab.json: not an object");

@@ -51,7 +51,7 @@ Value choose(const Value& subject, const Arguments& a, bool by_attribute, bool k
   const size_t skip = by_attribute ? 1 : 0;
   if (a.positional.size() < skip) throw TemplateError("selectattr() needs the attribute's name");
   List out;
-  for (const Value& item : *iterate(subject)) {
+  for (const Value& item : each(subject)) {
     budget.step();
     const Value value = by_attribute ? follow(item, a.positional[0], budget) : item;
     const bool passes = a.positional.size() > skip
@@ -71,7 +71,7 @@ Value map_filter(const Value& subject, Reader&, const Arguments& a, Budget& budg
     if (name == "default") fallback = &value;
   }
   List out;
-  for (const Value& item : *iterate(subject)) {
+  for (const Value& item : each(subject)) {
     budget.step();
     if (attribute) {
       Value v = follow(item, *attribute, budget);
@@ -93,7 +93,7 @@ Value sorted(const Value& subject, Reader& r, Budget& budget) {
     return k.is_string() && !cased ? Value(text::lower(k.as_string())) : k;
   };
   std::vector<std::pair<Value, Value>> keyed;
-  for (const Value& item : *iterate(subject)) keyed.emplace_back(key(item), item);
+  for (const Value& item : each(subject)) keyed.emplace_back(key(item), item);
   budget.step(static_cast<int64_t>(keyed.size()) * 16);
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
     return reverse ? compare(b.first, a.first) < 0 : compare(a.first, b.first) < 0;
@@ -154,7 +154,7 @@ Value join_filter(const Value& v, Reader& r, const Arguments&, Budget& budget) {
   const Value attribute = r.next("attribute", {});
   std::string out;
   bool first = true;
-  for (const Value& item : *iterate(v)) {
+  for (const Value& item : each(v)) {
     const std::string s = (attribute.is_none() ? item : follow(item, attribute, budget)).str();
     budget.make(static_cast<int64_t>(s.size() + separator.size()));
     if (!first) out += separator;
@@ -247,7 +247,7 @@ Value unique_filter(const Value& v, Reader& r, const Arguments&, Budget& budget)
   const bool cased = r.next("case_sensitive", false).truthy();
   const Value attribute = r.next("attribute", {});
   List out, seen;
-  for (const Value& item : *iterate(v)) {
+  for (const Value& item : each(v)) {
     Value key = attribute.is_none() ? item : follow(item, attribute, budget);
     if (key.is_string() && !cased) key = text::lower(key.as_string());
     budget.step(static_cast<int64_t>(seen.size()) + 1);
@@ -264,7 +264,7 @@ Value sum_filter(const Value& v, Reader& r, const Arguments&, Budget& budget) {
   double total = start.as_double();
   int64_t whole = start.is_float() ? 0 : start.as_int();
   bool real = start.is_float();
-  for (const Value& item : *iterate(v)) {
+  for (const Value& item : each(v)) {
     const Value x = attribute.is_none() ? item : follow(item, attribute, budget);
     total += x.as_double();
     real = real || x.is_float();

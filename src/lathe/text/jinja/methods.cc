@@ -147,7 +147,7 @@ const std::map<std::string, Method>& string_methods() {
       {"join", [](const std::string& s, Reader& r, Budget& b) {
          std::string out;
          bool first = true;
-         for (const Value& v : *iterate(r.required("iterable"))) {
+         for (const Value& v : each(r.required("iterable"))) {
            b.make(static_cast<int64_t>(s.size() + v.as_string().size()));
            if (!first) out += s;
            first = false;

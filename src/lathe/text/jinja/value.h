@@ -128,6 +128,15 @@ bool contains(const Value& container, const Value& item);
 // The elements that `for` sees: of a list, the keys of a dict, the characters of a string.
 std::shared_ptr<const List> iterate(const Value& value);
 
+// The same for a range-based for, which keeps this object alive but not one behind a pointer.
+struct Each {
+  explicit Each(const Value& value) : items(iterate(value)) {}
+  List::const_iterator begin() const { return items->begin(); }
+  List::const_iterator end() const { return items->end(); }
+  std::shared_ptr<const List> items;
+};
+inline Each each(const Value& value) { return Each(value); }
+
 struct JsonStyle {
   int indent = -1;  // below 0: on one line
   bool ascii = false;
