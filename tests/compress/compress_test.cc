@@ -1,5 +1,6 @@
 // Whole models: what is written reads back as what was meant.
 #include "compress/compress_test_util.h"
+#include "lathe/compress/predict.h"
 
 namespace lathe {
 namespace {
@@ -188,6 +189,22 @@ TEST_F(Compress, ReportSaysWhatWasStoredAndLost) {
   EXPECT_EQ(json["layers"].size(), report_.matrices.size());
   EXPECT_EQ(json["recipe_hash"], recipe_of({{"format", "int4:g32"}}).hash());
   EXPECT_EQ(json["source"]["name"], "llama");
+}
+
+TEST_F(Compress, SizeIsKnownBefore) {
+  int number = 0;
+  for (const nlohmann::json& json : std::vector<nlohmann::json>{
+           nlohmann::json::object(),
+           {{"format", "nf4:b64,dq"}},
+           {{"format", "int4:g32"}, {"embeddings", "int8"}, {"prune", "magnitude:0.3"}}}) {
+    for (const char* model : {"llama-bf16", "gpt2", "qwen2-tied"}) {
+      const auto source = open(family(model));
+      ASSERT_TRUE(run(*source, json, std::to_string(number++)));
+      const auto predicted = predicted_bytes(*source, recipe_of(json));
+      ASSERT_TRUE(predicted.ok()) << predicted.error().message;
+      EXPECT_EQ(*predicted, report_.stored_bytes) << model << " " << json;
+    }
+  }
 }
 
 // One scale per row is what makes naive 4 bits collapse where rows have outliers.

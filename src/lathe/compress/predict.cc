@@ -1,0 +1,19 @@
+#include "lathe/compress/predict.h"
+
+#include "lathe/compress/plan.h"
+
+namespace lathe {
+
+Result<int64_t> predicted_bytes(const Checkpoint& source, const Recipe& recipe) {
+  LATHE_TRY_IN(const std::vector<MatrixPlan> plans, make_plan(source, recipe), source.path());
+  int64_t bytes = 0;
+  for (const MatrixPlan& plan : plans) bytes += plan.stored->bytes(plan.info.rows, plan.info.cols);
+  for (const VectorInfo& info : vectors_of(source.config())) {
+    if (!info.optional || source.has(info.name)) {
+      bytes += info.size * static_cast<int64_t>(sizeof(float));
+    }
+  }
+  return bytes;
+}
+
+}  // namespace lathe
