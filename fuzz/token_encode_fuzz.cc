@@ -16,21 +16,22 @@ namespace {
 
 std::shared_ptr<const Tokenizer> make(const char* pre_tokenizer) {
   nlohmann::json vocab = nlohmann::json::object(), merges = nlohmann::json::array();
-  for (int b = 0; b < 256; ++b) vocab[text::bytes_to_alphabet(std::string(1, static_cast<char>(b)))] = b;
-  const char* pairs[][2] = {{"a", "a"},   {"aa", "aa"}, {"t", "h"}, {"th", "e"},
-                            {"aa", "a"},  {"b", "a"},   {"a", "b"}, {"ab", "ab"},
-                            {"\xc4\xa0", "the"}, {"\xc4\xa0", "\xc4\xa0"}};
+  for (int b = 0; b < 256; ++b)
+    vocab[text::bytes_to_alphabet(std::string(1, static_cast<char>(b)))] = b;
+  const char* pairs[][2] = {
+      {"a", "a"}, {"aa", "aa"}, {"t", "h"},   {"th", "e"},         {"aa", "a"},
+      {"b", "a"}, {"a", "b"},   {"ab", "ab"}, {"\xc4\xa0", "the"}, {"\xc4\xa0", "\xc4\xa0"}};
   for (const auto& [left, right] : pairs) {
     const std::string joined = std::string(left) + right;
     if (!vocab.contains(joined)) vocab[joined] = vocab.size();
     merges.push_back({left, right});
   }
-  const nlohmann::json file = {
-      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}},
-      {"pre_tokenizer", nlohmann::json::parse(pre_tokenizer)},
-      {"decoder", {{"type", "ByteLevel"}}},
-      {"added_tokens", {{{"id", 1000}, {"content", "<s>"}, {"special", true}},
-                        {{"id", 1001}, {"content", "<b>"}, {"special", false}}}}};
+  const nlohmann::json file = {{"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}},
+                               {"pre_tokenizer", nlohmann::json::parse(pre_tokenizer)},
+                               {"decoder", {{"type", "ByteLevel"}}},
+                               {"added_tokens",
+                                {{{"id", 1000}, {"content", "<s>"}, {"special", true}},
+                                 {{"id", 1001}, {"content", "<b>"}, {"special", false}}}}};
   auto parts = text::parse_tokenizer_json(file.dump());
   LATHE_CHECK(parts.ok());
   return text::make_tokenizer(std::move(*parts));

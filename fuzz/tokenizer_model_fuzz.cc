@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   const auto tokenizer = text::make_tokenizer(std::move(*parts));
-  const auto ids = tokenizer->encode("Hello, w\xc3\xb6rld 42!\n  \xe2\x96\x81\xe4\xbd\xa0 <s>a \xff");
+  const auto ids =
+      tokenizer->encode("Hello, w\xc3\xb6rld 42!\n  \xe2\x96\x81\xe4\xbd\xa0 <s>a \xff");
   for (const TokenId id : ids) LATHE_CHECK(id >= 0 && id < tokenizer->vocab_size());
   (void)tokenizer->decode(ids, false);
   return 0;

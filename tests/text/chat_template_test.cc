@@ -69,10 +69,12 @@ std::string error_of(const std::string& source) {
 
 TEST(ChatTemplate, BoundsWhatHostileTemplatesUse) {
   const std::string loops =
-      "{% for a in range(90000) %}{% for b in range(90000) %}{% set c = 1 %}{% endfor %}{% endfor %}";
+      "{% for a in range(90000) %}{% for b in range(90000) %}{% set c = 1 %}{% endfor %}{% endfor "
+      "%}";
   EXPECT_NE(error_of(loops).find("does not come to an end"), std::string::npos);
   EXPECT_NE(error_of("{{ 'a' * 99999999999 }}").find("too much text"), std::string::npos);
-  EXPECT_NE(error_of("{{ 'a' * 9223372036854775807 * 2 }}").find("too much text"), std::string::npos);
+  EXPECT_NE(error_of("{{ 'a' * 9223372036854775807 * 2 }}").find("too much text"),
+            std::string::npos);
   EXPECT_NE(error_of("{{ ['a'] * 99999999999 }}").find("too much text"), std::string::npos);
   EXPECT_NE(error_of("{% set ns = namespace(s='ab') %}{% for i in range(99) %}"
                      "{% set ns.s = ns.s ~ ns.s %}{% endfor %}")
@@ -91,7 +93,9 @@ TEST(ChatTemplate, BoundsWhatHostileTemplatesUse) {
             std::string::npos);
   EXPECT_NE(error_of("{% set ns = namespace() %}{% set ns.me = ns %}").find("cannot hold"),
             std::string::npos);
-  EXPECT_NE(error_of("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}").find("nested deeper"), std::string::npos);
+  EXPECT_NE(error_of("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}")
+                .find("nested deeper"),
+            std::string::npos);
   std::string sum = "{{ 1";
   for (int i = 0; i < 5000; ++i) sum += "+1";
   EXPECT_NE(error_of(sum + " }}").find("nested deeper"), std::string::npos);

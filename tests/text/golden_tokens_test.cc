@@ -93,17 +93,18 @@ TEST_P(SmallTokenizer, GivesTheReferencesIds) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Golden, SmallTokenizer,
-    testing::Values("byte_level_added.json", "byte_level_split.json", "byte_level_lower.json",
-                    "unigram.json", "unigram_first.json", "unigram_charsmap.json",
-                    "wordpiece.json", "bpe_suffix.json", "spm_bpe.model", "spm_unigram.model"),
-    [](const auto& info) {
-      std::string name = info.param;
-      for (char& c : name)
-        if (c == '.') c = '_';
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Golden, SmallTokenizer,
+                         testing::Values("byte_level_added.json", "byte_level_split.json",
+                                         "byte_level_lower.json", "unigram.json",
+                                         "unigram_first.json", "unigram_charsmap.json",
+                                         "wordpiece.json", "bpe_suffix.json", "spm_bpe.model",
+                                         "spm_unigram.model"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name)
+                             if (c == '.') c = '_';
+                           return name;
+                         });
 
 void check_large(const std::string& name, const Tokenizer& tokenizer) {
   const Json hard = read(kGolden + "hard.json");
@@ -153,6 +154,23 @@ INSTANTIATE_TEST_SUITE_P(Golden, PublishedTokenizer,
                              if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
                            return name;
                          });
+
+// tokenizer_config.json has the last word on BOS and EOS.
+TEST(OtherFiles, TheConfigurationOverridesTheTemplate) {
+  for (const bool add : {false, true}) {
+    const LinkedDirectory directory(add ? "with_bos" : "without_bos");
+    directory.link(kGolden + "small/unigram.json", "tokenizer.json");
+    std::ofstream(directory.path() + "/tokenizer_config.json")
+        << Json{{"bos_token", "<s>"}, {"eos_token", {{"content", "</s>"}}}, {"add_bos_token", add}};
+    const TokenizerPtr tokenizer = load(directory.path());
+    ASSERT_TRUE(tokenizer);
+    EXPECT_EQ(tokenizer->adds_bos(), add);
+    const auto ids = tokenizer->encode("the");
+    ASSERT_FALSE(ids.empty());
+    EXPECT_EQ(ids.front() == 1, add);
+    EXPECT_EQ(ids.back(), 2);  // the template's own </s>, about which nothing was said
+  }
+}
 
 TEST(OtherFiles, Gpt2VocabAndMerges) {
   LATHE_NEEDS_SHARED("data/tokenizers/gpt2/merges.txt");

@@ -59,8 +59,9 @@ TEST(TokenizerJson, NamesWhatItRefuses) {
   EXPECT_NE(error_with("/model/unk_token", "<nope>").find("'<nope>'"), std::string::npos);
   EXPECT_NE(error_with("/model/vocab/a", 99999999).find("99999999"), std::string::npos);
   EXPECT_NE(error_with("/model/vocab/a", -1).find("-1"), std::string::npos);
-  EXPECT_NE(error_with("/normalizer", {{"type", "Sparkle"}}).find("normalizer: normalizer 'Sparkle'"),
-            std::string::npos);
+  EXPECT_NE(
+      error_with("/normalizer", {{"type", "Sparkle"}}).find("normalizer: normalizer 'Sparkle'"),
+      std::string::npos);
   EXPECT_NE(error_with("/pre_tokenizer/type", "UnicodeScripts").find("'UnicodeScripts'"),
             std::string::npos);
   EXPECT_NE(error_with("/decoder/type", "CTC").find("decoder 'CTC'"), std::string::npos);
@@ -194,7 +195,8 @@ TEST(Gguf, AnUnknownPreTokenizerIsNamed) {
 }
 
 TEST(BpeSchemes, AllPatternsCompileAndCoverText) {
-  const std::string sample = "I'm HTTPServer2024's  caf\xc3\xa9!!\n\n\t x = 12345; \xe6\x97\xa5\xe6\x9c\xac";
+  const std::string sample =
+      "I'm HTTPServer2024's  caf\xc3\xa9!!\n\n\t x = 12345; \xe6\x97\xa5\xe6\x9c\xac";
   for (const std::string& name : text::bpe_scheme_names()) {
     const text::BpeScheme* scheme = text::find_bpe_scheme(name);
     ASSERT_TRUE(scheme);

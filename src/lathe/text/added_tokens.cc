@@ -66,7 +66,8 @@ void AddedTokens::split(std::string_view text, bool normalized, bool special,
     size_t begin = at, end = at + match->length;
     at = end;  // also when the match is discarded below: the search goes on behind it
     if (token.special && !special) continue;
-    if (token.single_word && (word_at(text, end) || (begin > 0 && word_at(text, character_before(text, begin)))))
+    if (token.single_word &&
+        (word_at(text, end) || (begin > 0 && word_at(text, character_before(text, begin)))))
       continue;
     if (token.lstrip) {
       while (begin > done) {

@@ -18,7 +18,7 @@ struct AddedToken {
   std::string content;
   bool special = false;
   bool normalized = false;
-  bool single_word = false;      // not next to a word character
+  bool single_word = false;             // not next to a word character
   bool lstrip = false, rstrip = false;  // takes the white space on that side with it
 };
 

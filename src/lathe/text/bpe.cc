@@ -26,7 +26,8 @@ bool is_one_character(std::string_view text) {
 
 // Whether the mark follows another character somewhere in `token`.
 bool has_inner_mark(std::string_view token) {
-  for (size_t at = token.find(kMark, 1); at != std::string_view::npos; at = token.find(kMark, at + 1))
+  for (size_t at = token.find(kMark, 1); at != std::string_view::npos;
+       at = token.find(kMark, at + 1))
     if (!token.substr(0, at).ends_with(kMark)) return true;
   return false;
 }
@@ -42,7 +43,8 @@ Status Bpe::prepare(BpeOptions options) {
   options_ = std::move(options);
   for (const std::string* affix :
        {&options_.continuing_subword_prefix, &options_.end_of_word_suffix})
-    if (affix->size() > 256) return bad_input("a subword prefix or suffix of {} bytes", affix->size());
+    if (affix->size() > 256)
+      return bad_input("a subword prefix or suffix of {} bytes", affix->size());
   bmp_symbols_.assign(0x10000, -1);
   cut_at_marks_ = vocabulary_.find(kMark).has_value() && !options_.ignore_merges &&
                   options_.continuing_subword_prefix.empty() && options_.end_of_word_suffix.empty();
@@ -188,9 +190,9 @@ void Bpe::add_symbols(std::string_view word, std::vector<TokenId>& symbols) cons
       symbols.push_back(id);
       continue;
     }
-    if (options_.byte_fallback &&
-        std::all_of(character.begin(), character.end(),
-                    [&](char b) { return byte_tokens_[static_cast<uint8_t>(b)] >= 0; })) {
+    if (options_.byte_fallback && std::all_of(character.begin(), character.end(), [&](char b) {
+          return byte_tokens_[static_cast<uint8_t>(b)] >= 0;
+        })) {
       for (const char b : character) symbols.push_back(byte_tokens_[static_cast<uint8_t>(b)]);
       continue;
     }
@@ -248,9 +250,7 @@ void Bpe::merge_long(std::vector<TokenId>& symbols, Origins* origins) const {
   struct Candidate {
     uint32_t rank, at;
     TokenId left, right, id;
-    bool operator>(const Candidate& o) const {
-      return rank != o.rank ? rank > o.rank : at > o.at;
-    }
+    bool operator>(const Candidate& o) const { return rank != o.rank ? rank > o.rank : at > o.at; }
   };
   const auto n = static_cast<uint32_t>(symbols.size());
   std::vector<Link> links(n);
@@ -259,8 +259,8 @@ void Bpe::merge_long(std::vector<TokenId>& symbols, Origins* origins) const {
   for (uint32_t i = 0; i + 1 < n; ++i)
     if (const Merge* m = find_merge(symbols[i], symbols[i + 1], origins))
       initial.push_back({m->rank, i, symbols[i], symbols[i + 1], m->id});
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(
-      std::greater<>(), std::move(initial));
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>(),
+                                                                               std::move(initial));
   const auto look = [&](uint32_t i) {
     if (i == kNever || links[i].next == kNever) return;
     const TokenId right = symbols[links[i].next];
@@ -387,9 +387,9 @@ void Bpe::tokenize_bytes(std::string_view bytes, Scratch& scratch,
 }
 
 std::string Bpe::kind() const {
-  return bytes_complete_ ? "SentencePiece BPE" : byte_symbols_['a'] >= 0 && byte_symbols_[0] >= 0
-                                                     ? "byte-level BPE"
-                                                     : "BPE";
+  return bytes_complete_                                    ? "SentencePiece BPE"
+         : byte_symbols_['a'] >= 0 && byte_symbols_[0] >= 0 ? "byte-level BPE"
+                                                            : "BPE";
 }
 
 }  // namespace lathe::text

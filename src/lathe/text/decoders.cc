@@ -86,9 +86,9 @@ struct WordPieceDecoder final : Decoder {
       }
       if (!cleanup) continue;
       static constexpr std::string_view kClean[][2] = {
-          {" .", "."},     {" ?", "?"},   {" !", "!"},           {" ,", ","},
-          {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},       {" do not", " don't"},
-          {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"}};
+          {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+          {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+          {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
       for (const auto& [from, to] : kClean) token = replace_all(token, from, to);
     }
   }
@@ -128,7 +128,8 @@ Result<Made> make_decoder(const Json& spec, int depth) {
     auto d = std::make_unique<Replace>();
     LATHE_TRY(d->to, string_field(spec, "content"));
     const auto pattern = spec.find("pattern");
-    if (pattern == spec.end() || !pattern->is_object()) return bad_input("Replace without 'pattern'");
+    if (pattern == spec.end() || !pattern->is_object())
+      return bad_input("Replace without 'pattern'");
     if (pattern->contains("Regex")) return unsupported("Replace with a regex in a decoder");
     LATHE_TRY(d->from, string_field(*pattern, "String"));
     if (d->from.empty()) return bad_input("Replace of an empty string");

@@ -23,13 +23,26 @@ Result<std::vector<Type>> read_types(const GgufFile& gguf, size_t tokens) {
   for (size_t i = 0; i < tokens; ++i) {
     switch (array->integers[i]) {
       case 0:
-      case 1: types[i] = Type::kNormal; break;
-      case 2: types[i] = Type::kUnknown; break;
-      case 3: types[i] = Type::kControl; break;
-      case 4: types[i] = Type::kUserDefined; break;
-      case 5: types[i] = Type::kUnused; break;
-      case 6: types[i] = Type::kByte; break;
-      default: return bad_input("token {} has the type {}", i, array->integers[i]);
+      case 1:
+        types[i] = Type::kNormal;
+        break;
+      case 2:
+        types[i] = Type::kUnknown;
+        break;
+      case 3:
+        types[i] = Type::kControl;
+        break;
+      case 4:
+        types[i] = Type::kUserDefined;
+        break;
+      case 5:
+        types[i] = Type::kUnused;
+        break;
+      case 6:
+        types[i] = Type::kByte;
+        break;
+      default:
+        return bad_input("token {} has the type {}", i, array->integers[i]);
     }
   }
   return types;
@@ -105,8 +118,7 @@ Result<Parts> byte_level_parts(const GgufFile& gguf, const std::vector<std::stri
   }
   text::BpeOptions options;
   options.ignore_merges = scheme->ignore_merges;
-  LATHE_TRY(parts.model,
-            text::Bpe::from_merges(*parts.vocabulary, pairs, std::move(options)));
+  LATHE_TRY(parts.model, text::Bpe::from_merges(*parts.vocabulary, pairs, std::move(options)));
   LATHE_TRY(parts.pre_tokenizer,
             text::make_byte_level(scheme->patterns,
                                   gguf.boolean("tokenizer.ggml.add_space_prefix").value_or(false)));

@@ -88,8 +88,7 @@ Status apply_config(const fs::path& directory, const Json& config, const Json& s
     parts.bos = number("bos_token_id");
     parts.eos = number("eos_token_id");
     // GPT-2's files have neither; its one special token is both.
-    if (!parts.bos && !parts.eos)
-      parts.bos = parts.eos = text::find_token(parts, "<|endoftext|>");
+    if (!parts.bos && !parts.eos) parts.bos = parts.eos = text::find_token(parts, "<|endoftext|>");
   }
   const fs::path jinja = directory / "chat_template.jinja";
   if (fs::exists(jinja)) {
@@ -112,9 +111,9 @@ std::string class_of(const Json& config, const Json& model) {
   if (!name.empty()) return name;
   const std::string type = string_at(model, "model_type");
   static const std::map<std::string, std::string> kClasses = {
-      {"gpt2", "GPT2Tokenizer"},   {"opt", "GPT2Tokenizer"},    {"qwen2", "Qwen2Tokenizer"},
-      {"qwen3", "Qwen2Tokenizer"}, {"phi", "CodeGenTokenizer"}, {"llama", "LlamaTokenizer"},
-      {"mistral", "LlamaTokenizer"}, {"phi3", "LlamaTokenizer"}, {"gemma2", "GemmaTokenizer"},
+      {"gpt2", "GPT2Tokenizer"},         {"opt", "GPT2Tokenizer"},    {"qwen2", "Qwen2Tokenizer"},
+      {"qwen3", "Qwen2Tokenizer"},       {"phi", "CodeGenTokenizer"}, {"llama", "LlamaTokenizer"},
+      {"mistral", "LlamaTokenizer"},     {"phi3", "LlamaTokenizer"},  {"gemma2", "GemmaTokenizer"},
       {"gemma3_text", "GemmaTokenizer"}, {"gemma3", "GemmaTokenizer"}};
   const auto it = kClasses.find(type);
   return it == kClasses.end() ? std::string() : it->second;
@@ -183,6 +182,23 @@ Status add_tokens(const fs::path& directory, const Json& config, const Json& spe
   return {};
 }
 
+// tokenizer_config.json overrides the post-processor of tokenizer.json where it says expressly
+// whether BOS or EOS is added, as in transformers.
+void override_template(const Json& config, Parts& parts) {
+  const auto said = [&](const char* key) {
+    const auto it = config.find(key);
+    return it != config.end() && it->is_boolean();
+  };
+  if (said("add_bos_token") && parts.bos) {
+    std::erase(parts.prefix, *parts.bos);
+    if (config["add_bos_token"].get<bool>()) parts.prefix.insert(parts.prefix.begin(), *parts.bos);
+  }
+  if (said("add_eos_token") && parts.eos) {
+    std::erase(parts.suffix, *parts.eos);
+    if (config["add_eos_token"].get<bool>()) parts.suffix.push_back(*parts.eos);
+  }
+}
+
 // BOS and EOS around the text, for files that have no post-processor.
 void add_template(const Json& config, bool bos, bool eos, Parts& parts) {
   if (flag(config, "add_bos_token", bos) && parts.bos) parts.prefix.push_back(*parts.bos);
@@ -196,8 +212,9 @@ Result<Parts> load_sentencepiece(const fs::path& dir, const Json& config, const 
                      kind == "GemmaTokenizer";
   if (!llama && kind != "T5Tokenizer")
     return unsupported("{}: tokenizer.model with the tokenizer class '{}'", dir.string(), kind)
-        .with_hint("known: LlamaTokenizer, CodeLlamaTokenizer, GemmaTokenizer, T5Tokenizer; "
-                   "or put a tokenizer.json beside it");
+        .with_hint(
+            "known: LlamaTokenizer, CodeLlamaTokenizer, GemmaTokenizer, T5Tokenizer; "
+            "or put a tokenizer.json beside it");
   const fs::path path = dir / "tokenizer.model";
   LATHE_TRY(const std::string bytes, read_text(path.string()));
   LATHE_TRY_IN(Parts parts, text::parse_sentencepiece(bytes, flag(config, "legacy", true)),
@@ -220,9 +237,10 @@ Result<Parts> load_vocab_and_merges(const fs::path& dir, const Json& config, con
   if (scheme == kSchemes.end())
     return unsupported("{}: vocab.json + merges.txt with the tokenizer class '{}'", dir.string(),
                        kind)
-        .with_hint("known: GPT2Tokenizer, CodeGenTokenizer, Qwen2Tokenizer (tokenizer_class in "
-                   "tokenizer_config.json, or model_type in config.json); or put a tokenizer.json "
-                   "beside them");
+        .with_hint(
+            "known: GPT2Tokenizer, CodeGenTokenizer, Qwen2Tokenizer (tokenizer_class in "
+            "tokenizer_config.json, or model_type in config.json); or put a tokenizer.json "
+            "beside them");
   LATHE_TRY(const std::string vocab, read_text((dir / "vocab.json").string()));
   LATHE_TRY(const std::string merges, read_text((dir / "merges.txt").string()));
   LATHE_TRY_IN(Parts parts,
@@ -261,6 +279,7 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& direc
     LATHE_TRY(const std::string source, read_text(path.string()));
     LATHE_TRY_IN(parts, text::parse_tokenizer_json(source), path.string());
     LATHE_OK(apply_config(dir, config, specials, parts));
+    override_template(config, parts);
   } else if (fs::exists(dir / "tokenizer.model")) {
     LATHE_TRY(parts, load_sentencepiece(dir, config, specials));
   } else if (fs::exists(dir / "vocab.json") && fs::exists(dir / "merges.txt")) {
@@ -269,9 +288,10 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& direc
     LATHE_TRY(const GgufFile file, GgufFile::open(gguf.string()));
     return load_tokenizer(file);
   } else {
-    return not_found("{}: no tokenizer (tokenizer.json, tokenizer.model, vocab.json + merges.txt "
-                     "or tokenizer.gguf)",
-                     directory);
+    return not_found(
+        "{}: no tokenizer (tokenizer.json, tokenizer.model, vocab.json + merges.txt "
+        "or tokenizer.gguf)",
+        directory);
   }
   return text::make_tokenizer(std::move(parts));
 }

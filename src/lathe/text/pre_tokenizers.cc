@@ -44,7 +44,8 @@ struct Split final : PreTokenizer {
 
 // Cuts at single characters of a class.
 struct SplitAt final : PreTokenizer {
-  SplitAt(std::function<bool(char32_t)> is, SplitBehavior b) : matches_char(std::move(is)), behavior(b) {}
+  SplitAt(std::function<bool(char32_t)> is, SplitBehavior b)
+      : matches_char(std::move(is)), behavior(b) {}
   void apply(Words& words) const override {
     std::vector<Range> matches;
     rebuild(words, [&](std::string_view word, bool, auto& out) {
@@ -85,7 +86,8 @@ struct ByteLevel final : PreTokenizer {
   void apply(Words& words) const override {
     std::vector<Range> matches;
     rebuild(words, [&](std::string_view word, bool, auto& out) {
-      if (prefix_space && word[0] != ' ') word = words.arena.emplace_back(std::string(1, ' ').append(word));
+      if (prefix_space && word[0] != ' ')
+        word = words.arena.emplace_back(std::string(1, ' ').append(word));
       if (!regex) {
         out.push_back(word);
         return;
@@ -213,8 +215,8 @@ Result<Made> make(const Json& spec, bool last, int depth) {
     LATHE_TRY(const std::string delimiter, string_field(spec, "delimiter"));
     if (delimiter.empty()) return bad_input("CharDelimiterSplit with an empty 'delimiter'");
     const char32_t d = decode_utf8(delimiter).c;
-    return Made(std::make_unique<SplitAt>([d](char32_t c) { return c == d; },
-                                          SplitBehavior::kRemoved));
+    return Made(
+        std::make_unique<SplitAt>([d](char32_t c) { return c == d; }, SplitBehavior::kRemoved));
   }
   auto sequence = std::make_unique<Sequence>();
   if (type == "BertPreTokenizer") {

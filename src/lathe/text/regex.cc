@@ -145,9 +145,10 @@ void Regex::find_all(std::string_view text, std::vector<Range>& matches) const {
                        scratch.data, scratch.context);
     if (rc < 0) {
       if (rc != PCRE2_ERROR_NOMATCH && !impl_->warned.exchange(true))
-        spdlog::warn("the tokenizer's regex '{}' backtracks beyond all bounds (PCRE2 error {}); text "
-                     "behind such a place is not cut into words",
-                     impl_->pattern, rc);
+        spdlog::warn(
+            "the tokenizer's regex '{}' backtracks beyond all bounds (PCRE2 error {}); text "
+            "behind such a place is not cut into words",
+            impl_->pattern, rc);
       return;
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(scratch.data);

@@ -84,7 +84,8 @@ Result<Parts> make_sentencepiece_parts(SentencePieces pieces) {
     std::string storage;
     // A piece that is no UTF-8 can match no text; it keeps its id and a readable name.
     const std::string piece(valid_utf8(pieces.pieces[id], storage));
-    hash.update(fmt::format("{} {} {} ", id, pieces.scores[id], static_cast<int>(pieces.types[id])));
+    hash.update(
+        fmt::format("{} {} {} ", id, pieces.scores[id], static_cast<int>(pieces.types[id])));
     hash.update(pieces.pieces[id]);
     entries.emplace_back(piece, id);
   }
@@ -127,8 +128,8 @@ Result<Parts> make_sentencepiece_parts(SentencePieces pieces) {
     if (has_unk) options.unk_token = parts.vocabulary->token(pieces.unk);
     options.fuse_unk = true;
     options.byte_fallback = rules.byte_fallback;
-    LATHE_TRY(parts.model, Bpe::from_scores(*parts.vocabulary, pieces.scores, pieces.types,
-                                            std::move(options)));
+    LATHE_TRY(parts.model,
+              Bpe::from_scores(*parts.vocabulary, pieces.scores, pieces.types, std::move(options)));
   }
   Json steps = Json::array();
   if (rules.escape_whitespaces)

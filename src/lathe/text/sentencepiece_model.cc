@@ -85,13 +85,26 @@ Status read_piece(std::string_view bytes, SentencePieces& out) {
     }
     if (f.number == 3 && f.wire == 0) {
       switch (f.value) {
-        case 1: type = Type::kNormal; break;
-        case 2: type = Type::kUnknown; break;
-        case 3: type = Type::kControl; break;
-        case 4: type = Type::kUserDefined; break;
-        case 5: type = Type::kUnused; break;
-        case 6: type = Type::kByte; break;
-        default: return unsupported("piece type {}", f.value);
+        case 1:
+          type = Type::kNormal;
+          break;
+        case 2:
+          type = Type::kUnknown;
+          break;
+        case 3:
+          type = Type::kControl;
+          break;
+        case 4:
+          type = Type::kUserDefined;
+          break;
+        case 5:
+          type = Type::kUnused;
+          break;
+        case 6:
+          type = Type::kByte;
+          break;
+        default:
+          return unsupported("piece type {}", f.value);
       }
     }
     return {};
@@ -113,11 +126,20 @@ Status read_trainer(std::string_view bytes, SentencePieces& out) {
                              f.value == 3 ? "word" : "char");
         out.rules.unigram = f.value == 1;
         break;
-      case 24: out.rules.whitespace_as_suffix = f.value != 0; break;
-      case 35: out.rules.byte_fallback = f.value != 0; break;
-      case 41: out.bos = static_cast<TokenId>(f.value); break;
-      case 42: out.eos = static_cast<TokenId>(f.value); break;
-      default: break;
+      case 24:
+        out.rules.whitespace_as_suffix = f.value != 0;
+        break;
+      case 35:
+        out.rules.byte_fallback = f.value != 0;
+        break;
+      case 41:
+        out.bos = static_cast<TokenId>(f.value);
+        break;
+      case 42:
+        out.eos = static_cast<TokenId>(f.value);
+        break;
+      default:
+        break;
     }
     return {};
   });
@@ -142,13 +164,16 @@ Result<SentencePieces> read_sentencepiece_model(std::string_view bytes) {
   out.eos = 2;
   LATHE_OK(each_field(bytes, [&](const Field& f) -> Status {
     if (f.wire != 2) return {};
-    if (f.number == 1) LATHE_OK_IN(read_piece(f.bytes, out), fmt::format("piece {}", out.pieces.size()));
+    if (f.number == 1)
+      LATHE_OK_IN(read_piece(f.bytes, out), fmt::format("piece {}", out.pieces.size()));
     if (f.number == 2) LATHE_OK_IN(read_trainer(f.bytes, out), "trainer_spec");
     if (f.number == 3) LATHE_OK_IN(read_normalizer(f.bytes, out), "normalizer_spec");
     return {};
   }));
   if (out.pieces.empty()) return bad_input("no pieces: not a SentencePiece model");
-  const auto inside = [&](TokenId id) { return id >= 0 && id < static_cast<TokenId>(out.pieces.size()); };
+  const auto inside = [&](TokenId id) {
+    return id >= 0 && id < static_cast<TokenId>(out.pieces.size());
+  };
   if (!inside(out.bos)) out.bos = -1;
   if (!inside(out.eos)) out.eos = -1;
   return out;

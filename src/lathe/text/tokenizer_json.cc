@@ -103,9 +103,9 @@ Status read_model(const Json& root, Parts& parts) {
   // Files of the first versions name no type.
   std::string type;
   if (is_absent(*model, "type")) {
-    type = model->contains("merges")                                    ? "BPE"
+    type = model->contains("merges")                                  ? "BPE"
            : model->contains("vocab") && (*model)["vocab"].is_array() ? "Unigram"
-                                                                        : "WordPiece";
+                                                                      : "WordPiece";
   } else {
     LATHE_TRY(type, string_field(*model, "type"));
   }
@@ -119,7 +119,8 @@ Status read_added(const Json& root, Parts& parts) {
   if (is_absent(root, "added_tokens")) return {};
   LATHE_TRY(const Json* list, array_field(root, "added_tokens"));
   for (const Json& entry : *list) {
-    if (!entry.is_object() || !entry.contains("id")) return bad_input("an added token without 'id'");
+    if (!entry.is_object() || !entry.contains("id"))
+      return bad_input("an added token without 'id'");
     AddedToken token;
     LATHE_TRY(token.content, string_field(entry, "content"));
     LATHE_TRY(token.id, token_id(entry["id"], token.content));

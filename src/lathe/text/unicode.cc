@@ -11,7 +11,8 @@ namespace lathe::text {
 namespace {
 
 bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<uint8_t>(c) < 0x80; });
 }
 
 utf8proc_category_t category(char32_t c) {
@@ -119,8 +120,7 @@ std::string normal_form(std::string_view text, NormalForm form) {
     return std::string(text);
   const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
   const bool compat = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
-  const int options =
-      UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compat ? int{UTF8PROC_COMPAT} : 0);
+  const int options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compat ? int{UTF8PROC_COMPAT} : 0);
   std::vector<utf8proc_int32_t> points;
   points.reserve(text.size());
   while (!text.empty()) {

@@ -30,14 +30,14 @@ enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 // Of valid UTF-8. Linear in the length but for sorting inside runs of combining marks.
 std::string normal_form(std::string_view text, NormalForm form);
 
-bool is_white_space(char32_t c);     // Unicode White_Space
-bool is_mark(char32_t c);            // Mn, Mc, Me
-bool is_nonspacing_mark(char32_t c); // Mn
-bool is_punctuation(char32_t c);     // P*, and all ASCII punctuation
-bool is_number(char32_t c);          // Nd, Nl, No
-bool is_other(char32_t c);           // Cc, Cf, Co, Cs; not what is unassigned
-bool is_word(char32_t c);            // \w: Alphabetic, M*, Nd, Pc, joiners
-bool is_cjk(char32_t c);             // the blocks BERT puts spaces around
+bool is_white_space(char32_t c);      // Unicode White_Space
+bool is_mark(char32_t c);             // Mn, Mc, Me
+bool is_nonspacing_mark(char32_t c);  // Mn
+bool is_punctuation(char32_t c);      // P*, and all ASCII punctuation
+bool is_number(char32_t c);           // Nd, Nl, No
+bool is_other(char32_t c);            // Cc, Cf, Co, Cs; not what is unassigned
+bool is_word(char32_t c);             // \w: Alphabetic, M*, Nd, Pc, joiners
+bool is_cjk(char32_t c);              // the blocks BERT puts spaces around
 std::string lower(std::string_view text);
 std::string upper(std::string_view text);
 

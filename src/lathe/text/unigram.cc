@@ -81,7 +81,8 @@ void Unigram::segment(std::string_view word, std::vector<TokenId>& ids) const {
     trie_.for_prefixes(word.substr(at), [&](size_t length, TokenId id) {
       Score score = static_cast<Score>(scores_[id]);
       if (options_.sentencepiece && !user_defined_.empty() && user_defined_[id])
-        score = static_cast<Score>(static_cast<Score>(length) * static_cast<Score>(max_score_) - 0.1);
+        score =
+            static_cast<Score>(static_cast<Score>(length) * static_cast<Score>(max_score_) - 0.1);
       // To the reference, the unknown token's own spelling is as unknown as the rest.
       const bool unknown = !options_.sentencepiece && options_.unk == id;
       offer(at + length, score + here, unknown ? -1 : id);

@@ -54,10 +54,9 @@ Value choose(const Value& subject, const Arguments& a, bool by_attribute, bool k
   for (const Value& item : each(subject)) {
     budget.step();
     const Value value = by_attribute ? follow(item, a.positional[0], budget) : item;
-    const bool passes = a.positional.size() > skip
-                            ? apply_test(a.positional[skip].as_string(), value,
-                                         without_first(a, skip + 1))
-                            : value.truthy();
+    const bool passes = a.positional.size() > skip ? apply_test(a.positional[skip].as_string(),
+                                                                value, without_first(a, skip + 1))
+                                                   : value.truthy();
     if (passes == keep) out.push_back(item);
   }
   return Value(std::move(out));
@@ -134,9 +133,10 @@ Value to_json_filter(const Value& v, Reader& r, const Arguments&, Budget& budget
 Value indent_filter(const Value& v, Reader& r, const Arguments&, Budget& budget) {
   const Value width = r.next("width", int64_t{4});
   const bool first = r.next("first", false).truthy(), blank = r.next("blank", false).truthy();
-  const std::string by = width.is_string()
-                             ? width.as_string()
-                             : std::string(static_cast<size_t>(std::clamp<int64_t>(width.as_int(), 0, 1000)), ' ');
+  const std::string by =
+      width.is_string()
+          ? width.as_string()
+          : std::string(static_cast<size_t>(std::clamp<int64_t>(width.as_int(), 0, 1000)), ' ');
   std::string out;
   bool begun = false;
   for (const std::string& line : split_lines(v.str() + "\n")) {
@@ -204,12 +204,23 @@ Value escape_filter(const Value& v, Reader&, const Arguments&, Budget& budget) {
   std::string out;
   for (const char c : v.str()) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&#34;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   budget.make(static_cast<int64_t>(out.size()));
@@ -220,7 +231,8 @@ Value items_filter(const Value& v, Reader&, const Arguments&, Budget& budget) {
   List out;
   if (v.is_undefined()) return out;
   if (!v.is_dict()) throw TemplateError("items: not a mapping");
-  for (const auto& [key, value] : v.as_dict().items) out.push_back(Value::tuple({Value(key), value}));
+  for (const auto& [key, value] : v.as_dict().items)
+    out.push_back(Value::tuple({Value(key), value}));
   budget.make(static_cast<int64_t>(out.size()));
   return Value(std::move(out));
 }
@@ -251,7 +263,8 @@ Value unique_filter(const Value& v, Reader& r, const Arguments&, Budget& budget)
     Value key = attribute.is_none() ? item : follow(item, attribute, budget);
     if (key.is_string() && !cased) key = text::lower(key.as_string());
     budget.step(static_cast<int64_t>(seen.size()) + 1);
-    if (std::any_of(seen.begin(), seen.end(), [&](const Value& s) { return equal(s, key); })) continue;
+    if (std::any_of(seen.begin(), seen.end(), [&](const Value& s) { return equal(s, key); }))
+      continue;
     seen.push_back(std::move(key));
     out.push_back(item);
   }
@@ -290,38 +303,51 @@ const std::map<std::string, Filter>& filters() {
       {"sum", sum_filter},
       {"escape", escape_filter},
       {"e", escape_filter},
-      {"trim", [](const Value& v, Reader& r, const Arguments&, Budget&) { return Value(strip(v.str(), r.next("chars", {}), 0)); }},
-      {"length", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(v.length()); }},
-      {"count", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(v.length()); }},
-      {"upper", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(text::upper(v.str())); }},
-      {"lower", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(text::lower(v.str())); }},
-      {"title", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(title_case(v.str())); }},
-      {"capitalize", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(capitalize(v.str())); }},
+      {"trim", [](const Value& v, Reader& r, const Arguments&,
+                  Budget&) { return Value(strip(v.str(), r.next("chars", {}), 0)); }},
+      {"length",
+       [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(v.length()); }},
+      {"count",
+       [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(v.length()); }},
+      {"upper", [](const Value& v, Reader&, const Arguments&,
+                   Budget&) { return Value(text::upper(v.str())); }},
+      {"lower", [](const Value& v, Reader&, const Arguments&,
+                   Budget&) { return Value(text::lower(v.str())); }},
+      {"title", [](const Value& v, Reader&, const Arguments&,
+                   Budget&) { return Value(title_case(v.str())); }},
+      {"capitalize", [](const Value& v, Reader&, const Arguments&,
+                        Budget&) { return Value(capitalize(v.str())); }},
       {"string", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(v.str()); }},
       {"safe", [](const Value& v, Reader&, const Arguments&, Budget&) { return Value(v.str()); }},
-      {"default", [](const Value& v, Reader& r, const Arguments&, Budget&) {
+      {"default",
+       [](const Value& v, Reader& r, const Arguments&, Budget&) {
          Value fallback = r.next("default_value", "");
          const bool falsy = r.next("boolean", false).truthy();
          return v.is_undefined() || (falsy && !v.truthy()) ? fallback : v;
        }},
-      {"replace", [](const Value& v, Reader& r, const Arguments&, Budget& b) {
+      {"replace",
+       [](const Value& v, Reader& r, const Arguments&, Budget& b) {
          const std::string from = r.required("old").str(), to = r.required("new").str();
          const Value count = r.next("count", {});
          return Value(replace_text(v.str(), from, to, count.is_none() ? -1 : count.as_int(), b));
        }},
-      {"list", [](const Value& v, Reader&, const Arguments&, Budget& b) {
+      {"list",
+       [](const Value& v, Reader&, const Arguments&, Budget& b) {
          b.make(v.is_undefined() ? 0 : v.length());
          return Value(List(*iterate(v)));
        }},
-      {"first", [](const Value& v, Reader&, const Arguments&, Budget&) {
+      {"first",
+       [](const Value& v, Reader&, const Arguments&, Budget&) {
          const auto items = iterate(v);
          return items->empty() ? Value::undefined("the first of nothing") : items->front();
        }},
-      {"last", [](const Value& v, Reader&, const Arguments&, Budget&) {
+      {"last",
+       [](const Value& v, Reader&, const Arguments&, Budget&) {
          const auto items = iterate(v);
          return items->empty() ? Value::undefined("the last of nothing") : items->back();
        }},
-      {"abs", [](const Value& v, Reader&, const Arguments&, Budget&) {
+      {"abs",
+       [](const Value& v, Reader&, const Arguments&, Budget&) {
          if (v.is_float()) return Value(std::abs(v.as_double()));
          const int64_t i = v.as_int();
          if (i == INT64_MIN) throw TemplateError("abs: the number is out of range");
@@ -329,11 +355,16 @@ const std::map<std::string, Filter>& filters() {
        }},
       {"min", [](const Value& v, Reader&, const Arguments&, Budget&) { return extreme(v, -1); }},
       {"max", [](const Value& v, Reader&, const Arguments&, Budget&) { return extreme(v, 1); }},
-      {"sort", [](const Value& v, Reader& r, const Arguments&, Budget& b) { return sorted(v, r, b); }},
-      {"select", [](const Value& v, Reader&, const Arguments& a, Budget& b) { return choose(v, a, false, true, b); }},
-      {"reject", [](const Value& v, Reader&, const Arguments& a, Budget& b) { return choose(v, a, false, false, b); }},
-      {"selectattr", [](const Value& v, Reader&, const Arguments& a, Budget& b) { return choose(v, a, true, true, b); }},
-      {"rejectattr", [](const Value& v, Reader&, const Arguments& a, Budget& b) { return choose(v, a, true, false, b); }},
+      {"sort",
+       [](const Value& v, Reader& r, const Arguments&, Budget& b) { return sorted(v, r, b); }},
+      {"select", [](const Value& v, Reader&, const Arguments& a,
+                    Budget& b) { return choose(v, a, false, true, b); }},
+      {"reject", [](const Value& v, Reader&, const Arguments& a,
+                    Budget& b) { return choose(v, a, false, false, b); }},
+      {"selectattr", [](const Value& v, Reader&, const Arguments& a,
+                        Budget& b) { return choose(v, a, true, true, b); }},
+      {"rejectattr", [](const Value& v, Reader&, const Arguments& a,
+                        Budget& b) { return choose(v, a, true, false, b); }},
   };
   return all;
 }
@@ -351,7 +382,8 @@ bool divides(const Value& v, Reader& r) {
 
 bool same(const Value& v, Reader& r) {
   const Value other = r.required("other");
-  if (v.is_bool() != other.is_bool() || v.is_int() != other.is_int() || v.is_float() != other.is_float())
+  if (v.is_bool() != other.is_bool() || v.is_int() != other.is_int() ||
+      v.is_float() != other.is_float())
     return false;
   return equal(v, other);
 }
@@ -363,8 +395,14 @@ const std::map<std::string, Test>& tests() {
       {"none", [](const Value& v, Reader&) { return v.is_none(); }},
       {"string", [](const Value& v, Reader&) { return v.is_string(); }},
       {"mapping", [](const Value& v, Reader&) { return v.is_dict(); }},
-      {"sequence", [](const Value& v, Reader&) { return v.is_list() || v.is_dict() || v.is_string() || v.is_undefined(); }},
-      {"iterable", [](const Value& v, Reader&) { return v.is_list() || v.is_dict() || v.is_string() || v.is_undefined(); }},
+      {"sequence",
+       [](const Value& v, Reader&) {
+         return v.is_list() || v.is_dict() || v.is_string() || v.is_undefined();
+       }},
+      {"iterable",
+       [](const Value& v, Reader&) {
+         return v.is_list() || v.is_dict() || v.is_string() || v.is_undefined();
+       }},
       {"number", [](const Value& v, Reader&) { return v.is_number(); }},
       {"integer", [](const Value& v, Reader&) { return v.is_int(); }},
       {"float", [](const Value& v, Reader&) { return v.is_float(); }},
@@ -374,8 +412,14 @@ const std::map<std::string, Test>& tests() {
       {"callable", [](const Value& v, Reader&) { return v.is_callable(); }},
       {"even", [](const Value& v, Reader&) { return v.as_int() % 2 == 0; }},
       {"odd", [](const Value& v, Reader&) { return v.as_int() % 2 != 0; }},
-      {"lower", [](const Value& v, Reader&) { return text::lower(v.str()) == v.str() && text::upper(v.str()) != v.str(); }},
-      {"upper", [](const Value& v, Reader&) { return text::upper(v.str()) == v.str() && text::lower(v.str()) != v.str(); }},
+      {"lower",
+       [](const Value& v, Reader&) {
+         return text::lower(v.str()) == v.str() && text::upper(v.str()) != v.str();
+       }},
+      {"upper",
+       [](const Value& v, Reader&) {
+         return text::upper(v.str()) == v.str() && text::lower(v.str()) != v.str();
+       }},
       {"in", [](const Value& v, Reader& r) { return contains(r.required("seq"), v); }},
       {"divisibleby", divides},
       {"sameas", same},
@@ -391,8 +435,8 @@ const std::map<std::string, Test>& tests() {
 
 const std::map<std::string, std::string>& aliases() {
   static const std::map<std::string, std::string> all = {
-      {"equalto", "eq"},     {"==", "eq"}, {"!=", "ne"}, {"lessthan", "lt"}, {"<", "lt"}, {"<=", "le"},
-      {"greaterthan", "gt"}, {">", "gt"},  {">=", "ge"}, {"d", "default"}};
+      {"equalto", "eq"}, {"==", "eq"},          {"!=", "ne"}, {"lessthan", "lt"}, {"<", "lt"},
+      {"<=", "le"},      {"greaterthan", "gt"}, {">", "gt"},  {">=", "ge"},       {"d", "default"}};
   return all;
 }
 
@@ -437,7 +481,8 @@ Value apply_filter(const std::string& name, const Value& subject, const Argument
   if (subject.is_string()) budget.make(static_cast<int64_t>(subject.as_string().size()));
   Reader reader(name, arguments);
   Value result = it->second(subject, reader, arguments, budget);
-  const bool own_arguments = name.ends_with("attr") || name == "map" || name == "select" || name == "reject";
+  const bool own_arguments =
+      name.ends_with("attr") || name == "map" || name == "select" || name == "reject";
   if (!own_arguments) reader.done();
   return result;
 }

@@ -76,14 +76,21 @@ class Interpreter {
   Flow execute(const Statement& s, const ScopePtr& scope, std::string& out) {
     using Kind = Statement::Kind;
     switch (s.kind) {
-      case Kind::kText: write(out, s.text); return Flow::kNext;
-      case Kind::kPrint: write(out, evaluate(*s.value, scope).str()); return Flow::kNext;
+      case Kind::kText:
+        write(out, s.text);
+        return Flow::kNext;
+      case Kind::kPrint:
+        write(out, evaluate(*s.value, scope).str());
+        return Flow::kNext;
       case Kind::kIf:
         for (const auto& [condition, body] : s.branches)
           if (!condition || evaluate(*condition, scope).truthy()) return execute(body, scope, out);
         return Flow::kNext;
-      case Kind::kFor: return loop(s, scope, out);
-      case Kind::kSet: set(s, scope, out); return Flow::kNext;
+      case Kind::kFor:
+        return loop(s, scope, out);
+      case Kind::kSet:
+        set(s, scope, out);
+        return Flow::kNext;
       case Kind::kSetBlock:
       case Kind::kFilter: {
         std::string text;
@@ -97,16 +104,21 @@ class Interpreter {
         }
         return flow;
       }
-      case Kind::kMacro: define_macro(s, scope); return Flow::kNext;
+      case Kind::kMacro:
+        define_macro(s, scope);
+        return Flow::kNext;
       case Kind::kWith: {
         const auto inner = std::make_shared<Scope>(scope);
         for (const auto& [name, value] : s.parameters)
           inner->variables.set(name, evaluate(*value, scope));
         return execute(s.body, inner, out);
       }
-      case Kind::kScope: return execute(s.body, std::make_shared<Scope>(scope), out);
-      case Kind::kBreak: return Flow::kBreak;
-      case Kind::kContinue: return Flow::kContinue;
+      case Kind::kScope:
+        return execute(s.body, std::make_shared<Scope>(scope), out);
+      case Kind::kBreak:
+        return Flow::kBreak;
+      case Kind::kContinue:
+        return Flow::kContinue;
     }
     return Flow::kNext;
   }
@@ -118,8 +130,8 @@ class Interpreter {
     }
     const auto parts = iterate(value);
     if (parts->size() != targets.size())
-      throw TemplateError(fmt::format("line {}: {} values for {} names", line, parts->size(),
-                                      targets.size()));
+      throw TemplateError(
+          fmt::format("line {}: {} values for {} names", line, parts->size(), targets.size()));
     for (size_t i = 0; i < targets.size(); ++i) scope.variables.set(targets[i], (*parts)[i]);
   }
 
@@ -157,10 +169,11 @@ class Interpreter {
     }
     const Value* object = scope->find(s.text);
     Namespace* space = object ? object->as_namespace() : nullptr;
-    if (!space)
-      throw TemplateError(fmt::format("line {}: '{}' is no namespace", s.line, s.text));
+    if (!space) throw TemplateError(fmt::format("line {}: '{}' is no namespace", s.line, s.text));
     if (value.nesting() >= kMaxNesting)
-      throw TemplateError(fmt::format("line {}: a namespace cannot hold this {} (a function, or nested too deeply)", s.line, value.type_name()));
+      throw TemplateError(
+          fmt::format("line {}: a namespace cannot hold this {} (a function, or nested too deeply)",
+                      s.line, value.type_name()));
     space->attributes.set(s.targets[0], value);
   }
 
@@ -170,21 +183,22 @@ class Interpreter {
 
   void define_macro(const Statement& s, const ScopePtr& scope) {
     const std::weak_ptr<Scope> home = scope;  // a strong one would be a cycle
-    scope->variables.set(s.text, Callable([this, &s, home](Arguments& a) -> Value {
-      const ScopePtr outer = home.lock();
-      if (!outer) throw TemplateError(fmt::format("the macro '{}' has left its scope", s.text));
-      const auto inner = std::make_shared<Scope>(outer);
-      Reader reader(s.text, a);
-      for (const auto& [name, fallback] : s.parameters) {
-        Value value = reader.next(name, Value::undefined(name));
-        if (value.is_undefined() && fallback) value = evaluate(*fallback, inner);
-        inner->variables.set(name, std::move(value));
-      }
-      reader.done();
-      std::string out;
-      execute(s.body, inner, out);
-      return Value(std::move(out));
-    }));
+    scope->variables.set(
+        s.text, Callable([this, &s, home](Arguments& a) -> Value {
+          const ScopePtr outer = home.lock();
+          if (!outer) throw TemplateError(fmt::format("the macro '{}' has left its scope", s.text));
+          const auto inner = std::make_shared<Scope>(outer);
+          Reader reader(s.text, a);
+          for (const auto& [name, fallback] : s.parameters) {
+            Value value = reader.next(name, Value::undefined(name));
+            if (value.is_undefined() && fallback) value = evaluate(*fallback, inner);
+            inner->variables.set(name, std::move(value));
+          }
+          reader.done();
+          std::string out;
+          execute(s.body, inner, out);
+          return Value(std::move(out));
+        }));
   }
 
   // --- expressions ---
@@ -194,13 +208,16 @@ class Interpreter {
     const Deeper deeper(&depth_);
     budget_.step();
     switch (e.kind) {
-      case Kind::kConstant: return e.value;
+      case Kind::kConstant:
+        return e.value;
       case Kind::kName: {
         const Value* v = scope->find(e.text);
         return v ? *v : Value::undefined(e.text);
       }
-      case Kind::kList: return list(e, scope);
-      case Kind::kDict: return dict(e, scope);
+      case Kind::kList:
+        return list(e, scope);
+      case Kind::kDict:
+        return dict(e, scope);
       case Kind::kAttribute:
         return at(e, [&] { return get_attribute(evaluate(*e.parts[0], scope), e.text, budget_); });
       case Kind::kItem:
@@ -208,13 +225,20 @@ class Interpreter {
           const Value object = evaluate(*e.parts[0], scope);
           return get_item(object, evaluate(*e.parts[1], scope), budget_);
         });
-      case Kind::kSlice: return slice(e, scope);
-      case Kind::kCall: return call(e, scope);
-      case Kind::kFilter: return filter(e, scope, std::nullopt);
-      case Kind::kTest: return test(e, scope);
-      case Kind::kUnary: return unary(e, scope);
-      case Kind::kBinary: return binary(e, scope);
-      case Kind::kCompare: return comparison(e, scope);
+      case Kind::kSlice:
+        return slice(e, scope);
+      case Kind::kCall:
+        return call(e, scope);
+      case Kind::kFilter:
+        return filter(e, scope, std::nullopt);
+      case Kind::kTest:
+        return test(e, scope);
+      case Kind::kUnary:
+        return unary(e, scope);
+      case Kind::kBinary:
+        return binary(e, scope);
+      case Kind::kCompare:
+        return comparison(e, scope);
       case Kind::kCondition: {
         if (evaluate(*e.parts[1], scope).truthy()) return evaluate(*e.parts[0], scope);
         return e.parts[2] ? evaluate(*e.parts[2], scope) : Value::undefined("the other case");
@@ -284,7 +308,7 @@ class Interpreter {
   Value filter(const Expression& e, const ScopePtr& scope, std::optional<Value> input) {
     return at(e, [&] {
       // In a filter block the first of a chain has no expression before it.
-      const Value subject = !e.parts[0]                ? *input
+      const Value subject = !e.parts[0]               ? *input
                             : input && heads_chain(e) ? filter(*e.parts[0], scope, input)
                                                       : evaluate(*e.parts[0], scope);
       return apply_filter(e.text, subject, arguments(e, 1, scope), budget_);
@@ -355,7 +379,8 @@ class Interpreter {
 
   Value repeated(const Value& what, int64_t count) {
     count = std::max<int64_t>(count, 0);
-    const int64_t size = what.is_string() ? static_cast<int64_t>(what.as_string().size()) : what.length();
+    const int64_t size =
+        what.is_string() ? static_cast<int64_t>(what.as_string().size()) : what.length();
     int64_t total = 0;
     if (__builtin_mul_overflow(size, count, &total)) overflow();
     budget_.make(total);
@@ -436,23 +461,23 @@ class Interpreter {
 
   void add_functions(Dict& to) {
     to.set("range", Callable([this](Arguments& a) -> Value {
-      if (a.positional.empty() || a.positional.size() > 3 || !a.named.empty())
-        throw TemplateError("range() takes one to three numbers");
-      const auto& p = a.positional;
-      int64_t i = p.size() > 1 ? p[0].as_int() : 0;
-      const int64_t end = p[p.size() > 1 ? 1 : 0].as_int();
-      const int64_t step = p.size() > 2 ? p[2].as_int() : 1;
-      if (step == 0) throw TemplateError("range() with a step of zero");
-      List list;
-      while (step > 0 ? i < end : i > end) {
-        if (static_cast<int64_t>(list.size()) >= kMaxRange)
-          throw TemplateError(fmt::format("range() of more than {} numbers", kMaxRange));
-        list.emplace_back(i);
-        if (__builtin_add_overflow(i, step, &i)) break;
-      }
-      budget_.make(static_cast<int64_t>(list.size()));
-      return Value(std::move(list));
-    }));
+             if (a.positional.empty() || a.positional.size() > 3 || !a.named.empty())
+               throw TemplateError("range() takes one to three numbers");
+             const auto& p = a.positional;
+             int64_t i = p.size() > 1 ? p[0].as_int() : 0;
+             const int64_t end = p[p.size() > 1 ? 1 : 0].as_int();
+             const int64_t step = p.size() > 2 ? p[2].as_int() : 1;
+             if (step == 0) throw TemplateError("range() with a step of zero");
+             List list;
+             while (step > 0 ? i < end : i > end) {
+               if (static_cast<int64_t>(list.size()) >= kMaxRange)
+                 throw TemplateError(fmt::format("range() of more than {} numbers", kMaxRange));
+               list.emplace_back(i);
+               if (__builtin_add_overflow(i, step, &i)) break;
+             }
+             budget_.make(static_cast<int64_t>(list.size()));
+             return Value(std::move(list));
+           }));
     const auto pairs = [](Arguments& a) {
       Dict dict;
       for (const Value& v : a.positional) {
@@ -463,18 +488,19 @@ class Interpreter {
       return Value(std::move(dict));  // checks the nesting
     };
     to.set("namespace", Callable([pairs](Arguments& a) -> Value {
-      auto space = std::make_shared<Namespace>();
-      space->attributes = pairs(a).as_dict();
-      return Value(std::move(space));
-    }));
+             auto space = std::make_shared<Namespace>();
+             space->attributes = pairs(a).as_dict();
+             return Value(std::move(space));
+           }));
     to.set("dict", Callable([pairs](Arguments& a) -> Value { return pairs(a); }));
     to.set("raise_exception", Callable([](Arguments& a) -> Value {
-      throw TemplateError("raise: " + (a.positional.empty() ? std::string() : a.positional[0].str()));
-    }));
+             throw TemplateError("raise: " +
+                                 (a.positional.empty() ? std::string() : a.positional[0].str()));
+           }));
     to.set("strftime_now", Callable([this](Arguments& a) -> Value {
-      if (a.positional.size() != 1) throw TemplateError("strftime_now() takes a format");
-      return Value(time_text(a.positional[0].as_string()));
-    }));
+             if (a.positional.size() != 1) throw TemplateError("strftime_now() takes a format");
+             return Value(time_text(a.positional[0].as_string()));
+           }));
   }
 
   std::string time_text(const std::string& format) const {

@@ -62,8 +62,9 @@ class Lexer {
   }
   void add(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
   void advance(size_t n) {
-    line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
-                                         source_.begin() + static_cast<std::ptrdiff_t>(at_ + n), '\n'));
+    line_ +=
+        static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                    source_.begin() + static_cast<std::ptrdiff_t>(at_ + n), '\n'));
     at_ += n;
   }
 
@@ -85,9 +86,9 @@ class Lexer {
     } else if (sign != '+' && source_[open + 1] != '{') {
       const size_t newline = text.rfind('\n');
       const size_t line_begin = newline == std::string::npos ? 0 : newline + 1;
-      const bool at_line_start =
-          line_begin > 0 || begin == 0 || source_[begin - 1] == '\n';
-      if (at_line_start && std::all_of(text.begin() + static_cast<std::ptrdiff_t>(line_begin), text.end(), is_space))
+      const bool at_line_start = line_begin > 0 || begin == 0 || source_[begin - 1] == '\n';
+      if (at_line_start &&
+          std::all_of(text.begin() + static_cast<std::ptrdiff_t>(line_begin), text.end(), is_space))
         text.resize(line_begin);
     }
     return text;
@@ -212,7 +213,8 @@ class Lexer {
     size_t n = 0;
     bool real = false;
     const auto digits = [&] {
-      while (at_ + n < source_.size() && (is_digit(source_[at_ + n]) || source_[at_ + n] == '_')) ++n;
+      while (at_ + n < source_.size() && (is_digit(source_[at_ + n]) || source_[at_ + n] == '_'))
+        ++n;
     };
     digits();
     if (at_ + n + 1 < source_.size() && source_[at_ + n] == '.' && is_digit(source_[at_ + n + 1])) {
@@ -261,20 +263,43 @@ class Lexer {
       if (i >= source_.size()) fail("a string without its closing quote");
       const char e = source_[i++];
       switch (e) {
-        case 'n': out += '\n'; break;
-        case 't': out += '\t'; break;
-        case 'r': out += '\r'; break;
-        case 'a': out += '\a'; break;
-        case 'b': out += '\b'; break;
-        case 'f': out += '\f'; break;
-        case 'v': out += '\v'; break;
-        case '\n': break;
+        case 'n':
+          out += '\n';
+          break;
+        case 't':
+          out += '\t';
+          break;
+        case 'r':
+          out += '\r';
+          break;
+        case 'a':
+          out += '\a';
+          break;
+        case 'b':
+          out += '\b';
+          break;
+        case 'f':
+          out += '\f';
+          break;
+        case 'v':
+          out += '\v';
+          break;
+        case '\n':
+          break;
         case '\\':
         case '\'':
-        case '"': out += e; break;
-        case 'x': text::append_utf8(out, hex(2)); break;
-        case 'u': text::append_utf8(out, hex(4)); break;
-        case 'U': text::append_utf8(out, hex(8)); break;
+        case '"':
+          out += e;
+          break;
+        case 'x':
+          text::append_utf8(out, hex(2));
+          break;
+        case 'u':
+          text::append_utf8(out, hex(4));
+          break;
+        case 'U':
+          text::append_utf8(out, hex(8));
+          break;
         default:
           if (e >= '0' && e <= '7') {
             char32_t c8 = static_cast<char32_t>(e - '0');

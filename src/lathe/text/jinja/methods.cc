@@ -12,7 +12,9 @@
 namespace lathe::jinja {
 namespace {
 
-bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f); }
+bool is_ascii_space(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f);
+}
 
 std::vector<std::string> characters_of(const std::string& text) {
   std::vector<std::string> out;
@@ -104,47 +106,61 @@ using Method = Value (*)(const std::string&, Reader&, Budget&);
 
 const std::map<std::string, Method>& string_methods() {
   static const std::map<std::string, Method> all = {
-      {"strip", [](const std::string& s, Reader& r, Budget&) { return Value(strip(s, r.next("chars", {}), 0)); }},
-      {"lstrip", [](const std::string& s, Reader& r, Budget&) { return Value(strip(s, r.next("chars", {}), -1)); }},
-      {"rstrip", [](const std::string& s, Reader& r, Budget&) { return Value(strip(s, r.next("chars", {}), 1)); }},
-      {"split", [](const std::string& s, Reader& r, Budget& b) {
+      {"strip", [](const std::string& s, Reader& r,
+                   Budget&) { return Value(strip(s, r.next("chars", {}), 0)); }},
+      {"lstrip", [](const std::string& s, Reader& r,
+                    Budget&) { return Value(strip(s, r.next("chars", {}), -1)); }},
+      {"rstrip", [](const std::string& s, Reader& r,
+                    Budget&) { return Value(strip(s, r.next("chars", {}), 1)); }},
+      {"split",
+       [](const std::string& s, Reader& r, Budget& b) {
          const Value sep = r.next("sep", {});
          return split_text(s, sep, r.next("maxsplit", int64_t{-1}).as_int(), false, b);
        }},
-      {"rsplit", [](const std::string& s, Reader& r, Budget& b) {
+      {"rsplit",
+       [](const std::string& s, Reader& r, Budget& b) {
          const Value sep = r.next("sep", {});
          return split_text(s, sep, r.next("maxsplit", int64_t{-1}).as_int(), true, b);
        }},
-      {"splitlines", [](const std::string& s, Reader&, Budget& b) {
+      {"splitlines",
+       [](const std::string& s, Reader&, Budget& b) {
          b.make(static_cast<int64_t>(s.size()) * 2);
          return strings(split_lines(s));
        }},
-      {"startswith", [](const std::string& s, Reader& r, Budget&) { return Value(has_affix(s, r.required("prefix"), true)); }},
-      {"endswith", [](const std::string& s, Reader& r, Budget&) { return Value(has_affix(s, r.required("suffix"), false)); }},
+      {"startswith", [](const std::string& s, Reader& r,
+                        Budget&) { return Value(has_affix(s, r.required("prefix"), true)); }},
+      {"endswith", [](const std::string& s, Reader& r,
+                      Budget&) { return Value(has_affix(s, r.required("suffix"), false)); }},
       {"upper", [](const std::string& s, Reader&, Budget&) { return Value(text::upper(s)); }},
       {"lower", [](const std::string& s, Reader&, Budget&) { return Value(text::lower(s)); }},
       {"title", [](const std::string& s, Reader&, Budget&) { return Value(title_case(s)); }},
       {"capitalize", [](const std::string& s, Reader&, Budget&) { return Value(capitalize(s)); }},
-      {"replace", [](const std::string& s, Reader& r, Budget& b) {
+      {"replace",
+       [](const std::string& s, Reader& r, Budget& b) {
          const Value from = r.required("old"), to = r.required("new");
          return Value(replace_text(s, from.as_string(), to.as_string(),
                                    r.next("count", int64_t{-1}).as_int(), b));
        }},
-      {"find", [](const std::string& s, Reader& r, Budget&) { return Value(position(s, s.find(r.required("sub").as_string()))); }},
-      {"rfind", [](const std::string& s, Reader& r, Budget&) { return Value(position(s, s.rfind(r.required("sub").as_string()))); }},
-      {"index", [](const std::string& s, Reader& r, Budget&) {
+      {"find", [](const std::string& s, Reader& r,
+                  Budget&) { return Value(position(s, s.find(r.required("sub").as_string()))); }},
+      {"rfind", [](const std::string& s, Reader& r,
+                   Budget&) { return Value(position(s, s.rfind(r.required("sub").as_string()))); }},
+      {"index",
+       [](const std::string& s, Reader& r, Budget&) {
          const size_t at = s.find(r.required("sub").as_string());
          if (at == std::string::npos) throw TemplateError("substring not found");
          return Value(position(s, at));
        }},
-      {"count", [](const std::string& s, Reader& r, Budget&) {
+      {"count",
+       [](const std::string& s, Reader& r, Budget&) {
          const std::string sub = r.required("sub").as_string();
          if (sub.empty()) return Value(Value(s).length() + 1);
          int64_t n = 0;
          for (size_t at = 0; (at = s.find(sub, at)) != std::string::npos; at += sub.size()) ++n;
          return Value(n);
        }},
-      {"join", [](const std::string& s, Reader& r, Budget& b) {
+      {"join",
+       [](const std::string& s, Reader& r, Budget& b) {
          std::string out;
          bool first = true;
          for (const Value& v : each(r.required("iterable"))) {
@@ -155,25 +171,36 @@ const std::map<std::string, Method>& string_methods() {
          }
          return Value(std::move(out));
        }},
-      {"removeprefix", [](const std::string& s, Reader& r, Budget&) {
+      {"removeprefix",
+       [](const std::string& s, Reader& r, Budget&) {
          const std::string p = r.required("prefix").as_string();
          return Value(s.starts_with(p) ? s.substr(p.size()) : s);
        }},
-      {"removesuffix", [](const std::string& s, Reader& r, Budget&) {
+      {"removesuffix",
+       [](const std::string& s, Reader& r, Budget&) {
          const std::string p = r.required("suffix").as_string();
          return Value(s.ends_with(p) ? s.substr(0, s.size() - p.size()) : s);
        }},
-      {"isdigit", [](const std::string& s, Reader&, Budget&) {
+      {"isdigit",
+       [](const std::string& s, Reader&, Budget&) {
          return Value(all_characters(s, [](char32_t c) { return c >= '0' && c <= '9'; }));
        }},
-      {"isspace", [](const std::string& s, Reader&, Budget&) { return Value(all_characters(s, text::is_white_space)); }},
-      {"isupper", [](const std::string& s, Reader&, Budget&) { return Value(text::upper(s) == s && text::lower(s) != s); }},
-      {"islower", [](const std::string& s, Reader&, Budget&) { return Value(text::lower(s) == s && text::upper(s) != s); }},
-      {"isalnum", [](const std::string& s, Reader&, Budget&) {
-         return Value(all_characters(s, [](char32_t c) { return c != '_' && text::is_word(c) && !text::is_mark(c); }));
+      {"isspace", [](const std::string& s, Reader&,
+                     Budget&) { return Value(all_characters(s, text::is_white_space)); }},
+      {"isupper", [](const std::string& s, Reader&,
+                     Budget&) { return Value(text::upper(s) == s && text::lower(s) != s); }},
+      {"islower", [](const std::string& s, Reader&,
+                     Budget&) { return Value(text::lower(s) == s && text::upper(s) != s); }},
+      {"isalnum",
+       [](const std::string& s, Reader&, Budget&) {
+         return Value(all_characters(
+             s, [](char32_t c) { return c != '_' && text::is_word(c) && !text::is_mark(c); }));
        }},
-      {"isalpha", [](const std::string& s, Reader&, Budget&) {
-         return Value(all_characters(s, [](char32_t c) { return c != '_' && text::is_word(c) && !text::is_mark(c) && !text::is_number(c); }));
+      {"isalpha",
+       [](const std::string& s, Reader&, Budget&) {
+         return Value(all_characters(s, [](char32_t c) {
+           return c != '_' && text::is_word(c) && !text::is_mark(c) && !text::is_number(c);
+         }));
        }},
   };
   return all;
@@ -204,8 +231,8 @@ Value list_method(const Value& object, const std::string& name, Reader& r) {
   const List& list = object.as_list();
   const Value item = r.required("value");
   if (name == "count")
-    return static_cast<int64_t>(std::count_if(list.begin(), list.end(),
-                                              [&](const Value& v) { return equal(v, item); }));
+    return static_cast<int64_t>(
+        std::count_if(list.begin(), list.end(), [&](const Value& v) { return equal(v, item); }));
   for (size_t i = 0; i < list.size(); ++i)
     if (equal(list[i], item)) return static_cast<int64_t>(i);
   throw TemplateError("value is not in list");
@@ -226,7 +253,8 @@ Value loop_attribute(const Loop& loop, const std::string& name) {
   if (name == "previtem")
     return loop.index > 0 ? (*loop.items)[loop.index - 1] : Value::undefined("loop.previtem");
   if (name == "nextitem")
-    return loop.index + 1 < size ? (*loop.items)[loop.index + 1] : Value::undefined("loop.nextitem");
+    return loop.index + 1 < size ? (*loop.items)[loop.index + 1]
+                                 : Value::undefined("loop.nextitem");
   if (name == "cycle") {
     const int64_t index = loop.index;
     return Callable([index](Arguments& a) {
@@ -268,8 +296,8 @@ Value find_method(const Value& object, const std::string& name, Budget& budget) 
       return result;
     });
   }
-  const bool of_dict = object.is_dict() &&
-                       (name == "get" || name == "items" || name == "keys" || name == "values");
+  const bool of_dict =
+      object.is_dict() && (name == "get" || name == "items" || name == "keys" || name == "values");
   const bool of_list = object.is_list() && (name == "count" || name == "index");
   if (!of_dict && !of_list) return {};
   return Callable([object, of_dict, name, &budget](Arguments& a) {

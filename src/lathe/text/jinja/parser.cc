@@ -71,7 +71,8 @@ class Parser {
   }
   void adopt(Expression& parent, ExpressionPtr child) const {
     if (child) parent.depth = std::max(parent.depth, child->depth + 1);
-    if (parent.depth > kMaxDepth) fail(fmt::format("an expression nested deeper than {}", kMaxDepth));
+    if (parent.depth > kMaxDepth)
+      fail(fmt::format("an expression nested deeper than {}", kMaxDepth));
     parent.parts.push_back(std::move(child));
   }
 
@@ -272,8 +273,8 @@ class Parser {
     while (accept_name("if")) {
       ExpressionPtr condition = or_();
       ExpressionPtr otherwise = accept_name("else") ? expression() : nullptr;
-      value = make(Kind::kCondition, "", std::move(value), std::move(condition),
-                   std::move(otherwise));
+      value =
+          make(Kind::kCondition, "", std::move(value), std::move(condition), std::move(otherwise));
     }
     return value;
   }
@@ -379,9 +380,12 @@ class Parser {
         while (now().kind == TokenKind::kString) text += tokens_[at_++].text;
         return constant(std::move(text));
       }
-      case TokenKind::kInteger: return constant(number<int64_t>());
-      case TokenKind::kFloat: return constant(number<double>());
-      default: break;
+      case TokenKind::kInteger:
+        return constant(number<int64_t>());
+      case TokenKind::kFloat:
+        return constant(number<double>());
+      default:
+        break;
     }
     if (accept_op("(")) {
       if (accept_op(")")) return make(Kind::kList, "tuple");
@@ -479,7 +483,8 @@ class Parser {
         ++at_;
         ExpressionPtr value = expression();
         call.depth = std::max(call.depth, value->depth + 1);
-        if (call.depth > kMaxDepth) fail(fmt::format("an expression nested deeper than {}", kMaxDepth));
+        if (call.depth > kMaxDepth)
+          fail(fmt::format("an expression nested deeper than {}", kMaxDepth));
         call.named.push_back({std::move(name), std::move(value)});
       } else {
         if (!call.named.empty()) fail("a positional argument after a named one");

@@ -30,7 +30,8 @@ std::string float_text(double d) {
 }
 
 std::string string_repr(const std::string& s) {
-  const char quote = s.find('\'') != std::string::npos && s.find('"') == std::string::npos ? '"' : '\'';
+  const char quote =
+      s.find('\'') != std::string::npos && s.find('"') == std::string::npos ? '"' : '\'';
   std::string out(1, quote);
   for (const char c : s) {
     const auto b = static_cast<uint8_t>(c);
@@ -56,13 +57,27 @@ void json_string(const std::string& s, bool ascii, std::string& out) {
   for (std::string_view v = s; !v.empty();) {
     const text::Decoded d = text::decode_utf8(v);
     switch (d.c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         if (d.c < 0x20 || (ascii && d.c > 0x7e && d.c < 0x10000)) {
           out += fmt::format("\\u{:04x}", static_cast<uint32_t>(d.c));
@@ -92,7 +107,9 @@ void json_value(const Value& v, const JsonStyle& style, int level, std::string& 
     out += fmt::format("{}", v.as_int());
   } else if (v.is_float()) {
     const double d = v.as_double();
-    out += std::isnan(d) ? "NaN" : std::isinf(d) ? (d > 0 ? "Infinity" : "-Infinity") : float_text(d);
+    out += std::isnan(d)   ? "NaN"
+           : std::isinf(d) ? (d > 0 ? "Infinity" : "-Infinity")
+                           : float_text(d);
   } else if (v.is_string()) {
     json_string(v.as_string(), style.ascii, out);
   } else if (v.is_list()) {
@@ -164,10 +181,14 @@ Value Value::from_json(const nlohmann::ordered_json& json, int depth) {
   if (depth > kMaxNesting)
     throw TemplateError(fmt::format("variables nested deeper than {}", kMaxNesting));
   switch (json.type()) {
-    case nlohmann::ordered_json::value_t::boolean: return json.get<bool>();
-    case nlohmann::ordered_json::value_t::number_integer: return json.get<int64_t>();
-    case nlohmann::ordered_json::value_t::number_unsigned: return static_cast<int64_t>(json.get<uint64_t>());
-    case nlohmann::ordered_json::value_t::number_float: return json.get<double>();
+    case nlohmann::ordered_json::value_t::boolean:
+      return json.get<bool>();
+    case nlohmann::ordered_json::value_t::number_integer:
+      return json.get<int64_t>();
+    case nlohmann::ordered_json::value_t::number_unsigned:
+      return static_cast<int64_t>(json.get<uint64_t>());
+    case nlohmann::ordered_json::value_t::number_float:
+      return json.get<double>();
     case nlohmann::ordered_json::value_t::string: {
       std::string storage;
       return Value(text::valid_utf8(json.get_ref<const std::string&>(), storage));
@@ -184,7 +205,8 @@ Value Value::from_json(const nlohmann::ordered_json& json, int depth) {
         dict.items.emplace_back(key, from_json(item, depth + 1));
       return Value(std::move(dict));
     }
-    default: return Value();
+    default:
+      return Value();
   }
 }
 
@@ -335,7 +357,8 @@ int compare(const Value& a, const Value& b) {
 }
 
 bool contains(const Value& container, const Value& item) {
-  if (container.is_string()) return container.as_string().find(item.as_string()) != std::string::npos;
+  if (container.is_string())
+    return container.as_string().find(item.as_string()) != std::string::npos;
   if (container.is_dict()) return item.is_string() && container.as_dict().find(item.as_string());
   const auto items = iterate(container);
   return std::any_of(items->begin(), items->end(), [&](const Value& v) { return equal(v, item); });

@@ -57,9 +57,9 @@ class Value {
   struct None {};
 
   Value() : v_(None{}) {}
-  Value(bool b) : v_(b) {}        // NOLINT
-  Value(int64_t i) : v_(i) {}     // NOLINT
-  Value(double d) : v_(d) {}      // NOLINT
+  Value(bool b) : v_(b) {}                                                         // NOLINT
+  Value(int64_t i) : v_(i) {}                                                      // NOLINT
+  Value(double d) : v_(d) {}                                                       // NOLINT
   Value(std::string s) : v_(std::make_shared<const std::string>(std::move(s))) {}  // NOLINT
   Value(const char* s) : Value(std::string(s)) {}                                  // NOLINT
   Value(std::string_view s) : Value(std::string(s)) {}                             // NOLINT
@@ -90,8 +90,8 @@ class Value {
 
   const std::string& undefined_name() const { return std::get<Undefined>(v_).name; }
   bool as_bool() const { return std::get<bool>(v_); }
-  int64_t as_int() const;      // of an int or bool; throws otherwise
-  double as_double() const;    // of any number; throws otherwise
+  int64_t as_int() const;                // of an int or bool; throws otherwise
+  double as_double() const;              // of any number; throws otherwise
   const std::string& as_string() const;  // throws otherwise
   const List& as_list() const { return *std::get<ListPtr>(v_); }
   std::shared_ptr<const List> list_pointer() const { return std::get<ListPtr>(v_); }
@@ -101,11 +101,11 @@ class Value {
   Loop* as_loop() const;            // nullptr when it is none
 
   bool truthy() const;
-  int64_t length() const;     // throws when it has none
-  int nesting() const;        // 0 for scalars
+  int64_t length() const;         // throws when it has none
+  int nesting() const;            // 0 for scalars
   const char* type_name() const;  // Python's
-  std::string str() const;    // Python's str()
-  std::string repr() const;   // Python's repr()
+  std::string str() const;        // Python's str()
+  std::string repr() const;       // Python's repr()
 
  private:
   using StringPtr = std::shared_ptr<const std::string>;
