@@ -108,7 +108,7 @@ TEST(Bpe, LongWordsAreMergedAsShortOnes) {
 TEST(Bpe, AMegabyteWithoutSpacesIsNotQuadratic) {
   const auto tokenizer = byte_level();
   std::string word;
-  for (int i = 0; word.size() < (1u << 20); ++i) word += static_cast<char>('a' + i * i % 7);
+  for (size_t i = 0; word.size() < (1u << 20); ++i) word += static_cast<char>('a' + i * i % 7);
   const auto start = std::chrono::steady_clock::now();
   const auto ids = tokenizer->encode(word);
   const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start);
