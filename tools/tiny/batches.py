@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from grammar import ANSWER, PLAIN, PROMPT
-from prepare import SHARES
 
 LOSS_WEIGHT = np.zeros(3, np.float32)
 LOSS_WEIGHT[PLAIN], LOSS_WEIGHT[PROMPT], LOSS_WEIGHT[ANSWER] = 1.0, 0.1, 3.0
@@ -42,12 +41,12 @@ class Documents:
 
 
 class Batches:
-    def __init__(self, folder, tokenizer, rows, row_length, long_length, seed):
+    def __init__(self, folder, tokenizer, shares, rows, row_length, long_length, seed):
         self.sources = {kind: Documents(os.path.join(folder, f"{kind}.npz"), (seed, i))
-                        for i, kind in enumerate(SHARES)}
+                        for i, kind in enumerate(shares)}
         self.rng = np.random.default_rng((seed, 99))
         means = np.array([len(s.tokens) / len(s) for s in self.sources.values()])
-        chance = np.array(list(SHARES.values())) / means
+        chance = np.array(list(shares.values())) / means
         self.kinds, self.chance = list(self.sources), chance / chance.sum()
         self.rows, self.row_length, self.long_length = rows, row_length, long_length
         self.bos, self.pad = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("<pad>")

@@ -2,7 +2,7 @@
 """Reading comprehension in the shape of SQuAD v2: a paragraph of facts, a question, a span of it or nothing.
 
 A fact is (subject, relation, value). A paragraph tells 2 to 6 facts about two or three subjects, so that the
-right relation of the wrong subject is nearly always there to be mistaken for the answer.
+right relation of the wrong subject is often there to be mistaken for the answer.
 """
 from dataclasses import dataclass
 
@@ -104,7 +104,7 @@ def paragraph(rng, count):
         free = [r for r in relations if all(f.subject != subject or f.relation != r for f in facts)]
         # Tell the same relation of a second subject now and then: the lookup then needs the subject.
         told = [r for r in free if any(f.relation == r for f in facts)]
-        relation = rng.choice(told) if told and rng.random() < 0.5 else rng.choice(free)
+        relation = rng.choice(told) if told and rng.random() < 0.25 else rng.choice(free)
         value = relations[relation][0](rng)
         while value in taken:
             value = relations[relation][0](rng)
@@ -136,8 +136,8 @@ def _ask(rng, facts, subjects, others, impossible):
         known = {(f.subject, f.relation) for f in facts}
         told = sorted({f.relation for f in facts})
         while True:
-            subject = rng.choice(others) if rng.random() < 0.25 else rng.choice(subjects)
-            relation = rng.choice(told) if rng.random() < 0.6 else rng.choice(list(relations))
+            subject = rng.choice(others) if rng.random() < 0.2 else rng.choice(subjects)
+            relation = rng.choice(told) if rng.random() < 0.2 else rng.choice(list(relations))
             if (subject, relation) not in known and not any(
                     f.value == subject and f.relation == relation for f in facts):
                 break

@@ -63,6 +63,10 @@ def main():
     parser.add_argument("--tokenizer", default=os.path.join(os.path.dirname(__file__), "../../models/tiny"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--until", type=float, metavar="MINUTES",
+                        help="stop at this point of the schedule, to go on later with other data or shares")
+    parser.add_argument("--share", action="append", default=[], metavar="KIND=SHARE",
+                        help="another share of the tokens for a kind; the shares are then scaled to sum to 1")
     parser.add_argument("--validate", type=float, default=5, metavar="MINUTES")
     parser.add_argument("--layers", type=int)
     parser.add_argument("--rows", type=int, default=12, help="rows in a batch of short rows")
@@ -79,6 +83,13 @@ def main():
     parser.add_argument("--steps", type=int, help="stop after this many steps (to measure speed)")
     args = parser.parse_args()
 
+    shares = dict(SHARES)
+    for given in args.share:
+        kind, _, share = given.partition("=")
+        if kind not in shares:
+            parser.error(f"--share {given}: the kinds are {', '.join(shares)}")
+        shares[kind] = float(share)
+    end = 60 * (args.until if args.until is not None else args.minutes)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -106,7 +117,7 @@ def main():
         averaged, step, seen, spent = state["averaged"], state["step"], state["seen"], state["spent"]
         for o, s in zip(optimizers, state["optimizers"]):
             o.load_state_dict(s)
-    batches = Batches(args.data, tokenizer, args.rows, args.row_length, config.max_position_embeddings,
+    batches = Batches(args.data, tokenizer, shares, args.rows, args.row_length, config.max_position_embeddings,
                       args.seed + step)
     held_out = {kind: Documents(os.path.join(args.data, f"valid-{kind}.npz"), 0) for kind in SHARES}
     long_rows = max(1, args.rows * args.row_length // config.max_position_embeddings)
@@ -123,7 +134,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     begin = time.time() - spent
     next_check, recent = spent + 60 * args.validate, []
-    while not stop and spent < 60 * args.minutes and (args.steps is None or step < args.steps):
+    while not stop and spent < end and (args.steps is None or step < args.steps):
         factor = rate(spent / (60 * args.minutes), 0.01, args.decay_from)
         for o in optimizers:
             for group in o.param_groups:
