@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -80,7 +81,9 @@ Status link_blob(const HubFolder& folder, const std::string& commit, const HubFi
   LATHE_OK(make_folders(link.parent_path().string()));
   std::error_code error;
   const fs::path target = fs::path(folder.blob(file.etag)).lexically_relative(link.parent_path());
-  const std::string temporary = fmt::format("{}.tmp-{}", link.string(), ::getpid());
+  static std::atomic<int> links_made{0};  // pulls may run in several threads as well as processes
+  const std::string temporary =
+      fmt::format("{}.tmp-{}-{}", link.string(), ::getpid(), links_made.fetch_add(1));
   fs::remove(temporary, error);
   fs::create_symlink(target, temporary, error);
   if (error) {
