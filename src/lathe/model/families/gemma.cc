@@ -72,17 +72,14 @@ Result<ModelConfig> read_gemma3(const nlohmann::json& json) {
   return finish(reader, std::move(c));
 }
 
-// Multimodal checkpoints nest the language model's configuration, without what is the default of the
-// 4B model; its tensors stand behind a prefix.
+// Multimodal checkpoints nest the language model's configuration, without what is the default of
+// the 4B model; its tensors stand behind a prefix.
 Result<ModelConfig> read_gemma3_any(const nlohmann::json& json) {
   const auto it = json.find("text_config");
   if (it == json.end() || !it->is_object()) return read_gemma3(json);
-  nlohmann::json text = {{"vocab_size", 262208},
-                         {"num_attention_heads", 8},
-                         {"num_key_value_heads", 4},
-                         {"head_dim", 256},
-                         {"max_position_embeddings", 131072},
-                         {"query_pre_attn_scalar", 256}};
+  nlohmann::json text = {
+      {"vocab_size", 262208}, {"num_attention_heads", 8},          {"num_key_value_heads", 4},
+      {"head_dim", 256},      {"max_position_embeddings", 131072}, {"query_pre_attn_scalar", 256}};
   text.update(*it);
   for (const char* key : {"bos_token_id", "eos_token_id"}) {
     if (json.contains(key)) text[key] = json[key];
@@ -156,14 +153,8 @@ Family gemma2_family() {
 }
 
 Family gemma3_family() {
-  return {"gemma3",
-          {"gemma3_text", "gemma3"},
-          {"gemma3"},
-          read_gemma3_any,
-          gguf_gemma3,
-          sandwich_names(),
-          {"", "language_model."},
-          true};
+  return {"gemma3",         {"gemma3_text", "gemma3"}, {"gemma3"}, read_gemma3_any, gguf_gemma3,
+          sandwich_names(), {"", "language_model."},   true};
 }
 
 }  // namespace lathe
