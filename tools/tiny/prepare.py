@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from grammar import ANSWER
-from questions import IMPOSSIBLE
+from questions import IMPOSSIBLE, SAME
 from world import HELD_OUT_SEED, TRAIN_SEED, stream
 
 # Share of the training tokens by kind: the trainer draws documents in the same proportions.
@@ -50,6 +50,8 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--millions", type=float, default=30, help="training tokens, in millions")
+    parser.add_argument("--same", type=float, default=SAME,
+                        help="chance of a relation told of two subjects (a phase with 1 teaches to tell them apart)")
     parser.add_argument("--kinds", nargs="+", default=list(SHARES), choices=list(SHARES))
     parser.add_argument("--impossible", type=float, default=IMPOSSIBLE,
                         help="share of unanswerable questions in training (a first phase with few teaches the lookup)")
@@ -59,7 +61,7 @@ def main():
     for kind in args.kinds:
         held = stream(kind, HELD_OUT_SEED + "-validation", held_out=kind not in ("drill", "recall"), **VALIDATION_OPTIONS.get(kind, {}))
         valid = encode(tokenizer, held, document_budget=200)
-        options = {"impossible": args.impossible} if kind == "squad" else {}
+        options = {"impossible": args.impossible, "same": args.same} if kind == "squad" else {}
         train = encode(tokenizer, stream(kind, TRAIN_SEED, **options), token_budget=int(args.millions * 1e6 * SHARES[kind]))
         for prefix, data in (("valid-", valid), ("", train)):
             np.savez(os.path.join(args.out, f"{prefix}{kind}.npz"),

@@ -12,6 +12,7 @@ from lexicon import (ANIMALS, COLOURS, DAYS, FOODS, GOODS, INSTRUMENTS, IS_WOMAN
 
 UNANSWERABLE = "unanswerable"
 IMPOSSIBLE = 0.36  # share of the questions that the paragraph does not answer
+SAME = 0.08  # chance that a fact repeats a relation told of another subject: only its subject tells the two apart
 
 
 def _two(first, second):
@@ -93,8 +94,11 @@ def _pronoun(statement, subject):
     return ("She " if IS_WOMAN[subject] else "He ") + statement[4:]
 
 
-def paragraph(rng, count):
-    """`count` facts as (context, facts, subjects): facts carry the offset of their value in the context."""
+def paragraph(rng, count, same):
+    """`count` facts as (context, facts, subjects): facts carry the offset of their value in the context.
+
+    `same` is the chance that a fact repeats, for its subject, a relation already told of another one.
+    """
     people = rng.random() < 0.7
     subjects = rng.sample(NAMES if people else TOWNS, rng.choice([2, 2, 2, 3]) if count > 2 else 2)
     relations = PERSON if people else TOWN
@@ -102,9 +106,8 @@ def paragraph(rng, count):
     for index in range(count):
         subject = subjects[index] if index < len(subjects) else rng.choice(subjects)
         free = [r for r in relations if all(f.subject != subject or f.relation != r for f in facts)]
-        # Tell the same relation of a second subject now and then: the lookup then needs the subject.
         told = [r for r in free if any(f.relation == r for f in facts)]
-        relation = rng.choice(told) if told and rng.random() < 0.25 else rng.choice(free)
+        relation = rng.choice(told) if told and rng.random() < same else rng.choice(free)
         value = relations[relation][0](rng)
         while value in taken:
             value = relations[relation][0](rng)
@@ -136,8 +139,8 @@ def _ask(rng, facts, subjects, others, impossible):
         known = {(f.subject, f.relation) for f in facts}
         told = sorted({f.relation for f in facts})
         while True:
-            subject = rng.choice(others) if rng.random() < 0.2 else rng.choice(subjects)
-            relation = rng.choice(told) if rng.random() < 0.2 else rng.choice(list(relations))
+            subject = rng.choice(others) if rng.random() < 0.1 else rng.choice(subjects)
+            relation = rng.choice(told) if rng.random() < 0.1 else rng.choice(list(relations))
             if (subject, relation) not in known and not any(
                     f.value == subject and f.relation == relation for f in facts):
                 break
@@ -148,12 +151,12 @@ def _ask(rng, facts, subjects, others, impossible):
     return question, fact.value, fact.start, ("squad", fact.relation, fact.subject, fact.value)
 
 
-def reading(rng, count=None, facts=None, impossible=IMPOSSIBLE):
+def reading(rng, count=None, facts=None, impossible=IMPOSSIBLE, same=SAME):
     """A paragraph of `facts` facts (by default 2 to 6) with `count` questions (by default 1 to 6), each at most once.
 
     `impossible` is the share of unanswerable ones. Several questions on one paragraph teach the lookup with fewer tokens; short paragraphs teach it sooner.
     """
-    context, facts, subjects = paragraph(rng, facts or rng.choice([2, 2, 3, 3, 3, 4, 4, 5, 6]))
+    context, facts, subjects = paragraph(rng, facts or rng.choice([2, 2, 3, 3, 3, 4, 4, 5, 6]), same)
     pool = NAMES if subjects[0] in IS_WOMAN else TOWNS
     others = [s for s in rng.sample(pool, 6) if s not in context]
     count = count or rng.choice([1, 2, 4, 6])
@@ -178,7 +181,7 @@ def recall(rng):
     The densest lesson in what questions need: every value of the second telling must be looked up by subject and
     relation in the first. Only those values count as answers.
     """
-    context, facts, subjects = paragraph(rng, rng.choice([2, 3, 3, 4]))
+    context, facts, subjects = paragraph(rng, rng.choice([2, 3, 3, 4]), SAME)
     table = PERSON if subjects[0] in IS_WOMAN else TOWN
     segments = [(context, PROMPT)]
     rng.shuffle(facts)
