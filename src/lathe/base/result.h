@@ -69,10 +69,11 @@ class [[nodiscard]] Result {
 
   T& value() & { return LATHE_CHECK(ok()), std::get<0>(state_); }
   const T& value() const& { return LATHE_CHECK(ok()), std::get<0>(state_); }
-  T&& value() && { return LATHE_CHECK(ok()), std::get<0>(std::move(state_)); }
+  // By value, so that a range-for over f().value() does not dangle.
+  T value() && { return LATHE_CHECK(ok()), std::get<0>(std::move(state_)); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(*this).value(); }
+  T operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
