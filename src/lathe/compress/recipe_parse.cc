@@ -133,8 +133,9 @@ Status read_short(const Json& json, Recipe& recipe) {
     }
     prune_first = json["order"] == "prune-first";
   }
-  recipe.steps = prune_first ? std::move(prune) : quantize;
-  for (RecipeStep& step : prune_first ? quantize : prune) recipe.steps.push_back(std::move(step));
+  if (!prune_first) std::swap(prune, quantize);
+  recipe.steps = std::move(prune);
+  for (RecipeStep& step : quantize) recipe.steps.push_back(std::move(step));
   return {};
 }
 
