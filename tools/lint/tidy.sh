@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# clang-tidy (.clang-tidy) on the .cc files that changed, the latest first, for TIDY_SECONDS at most
+# clang-tidy (.clang-tidy) on the .cc files of src, tests and fuzz that changed, the latest first, for TIDY_SECONDS at most
 # (240; 0 means no limit). What the time did not reach is said.
 #   LINT_BASE=COMMIT tools/lint/tidy.sh   since that commit; by default since the merge base with origin/main,
 #                                         or where that is this very commit, in the last 30 commits
@@ -40,8 +40,8 @@ changed_files() {
     { echo "tidy: LINT_BASE=$base is no commit here" >&2; return 1; }
   # Changes not yet committed first, then by commit from the latest back; each file once.
   {
-    git diff --name-only --diff-filter=d HEAD -- '*.cc'
-    git log --format= --name-only --diff-filter=d "$base..HEAD" -- '*.cc'
+    git diff --name-only --diff-filter=d HEAD -- 'src/*.cc' 'tests/*.cc' 'fuzz/*.cc'
+    git log --format= --name-only --diff-filter=d "$base..HEAD" -- 'src/*.cc' 'tests/*.cc' 'fuzz/*.cc'
   } | awk '!seen[$0]++' | while read -r file; do [ -f "$file" ] && echo "$file"; done
 }
 
