@@ -131,7 +131,7 @@ class EachIsa : public ::testing::TestWithParam<Isa> {};
 TEST_P(EachIsa, ExactOnSmallIntegers) {
   ThreadPool pool(2);
   const auto integer = [](Rng& rng, int most) {
-    return static_cast<float>(static_cast<int>(rng.below(static_cast<uint64_t>(2 * most + 1))) -
+    return static_cast<float>(static_cast<int>(rng.below(2 * static_cast<uint64_t>(most) + 1)) -
                               most);
   };
   for (const int64_t cols : {1, 7, 33, 256, 1000}) {

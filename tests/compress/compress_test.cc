@@ -11,7 +11,6 @@ using test::logits_of;
 using test::matrix_of;
 using test::open;
 using test::recipe_of;
-using ::testing::HasSubstr;
 
 class Compress : public ::testing::Test {
  protected:

@@ -32,7 +32,7 @@ std::string suggest(std::string_view name, const std::vector<std::string>& known
       std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
         return edit_distance(name, a) < edit_distance(name, b);
       });
-  if (edit_distance(name, *nearest) <= std::max<size_t>(1, name.size() / 3)) {
+  if (edit_distance(name, *nearest) <= std::max<size_t>(name.size() > 3 ? 2 : 1, name.size() / 3)) {
     return fmt::format("did you mean '{}'?", *nearest);
   }
   return fmt::format("known: {}", fmt::join(known, ", "));

@@ -8,8 +8,8 @@
 
 namespace lathe {
 
-// "did you mean 'x'?" when a known name is within a third of the length in edits; otherwise
-// "known: a, b, c". Empty when `known` is empty.
+// "did you mean 'x'?" when a known name is near enough (two edits, or a third of the length);
+// otherwise "known: a, b, c". Empty when `known` is empty.
 std::string suggest(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace lathe

@@ -17,7 +17,7 @@ using Made = std::unique_ptr<Decoder>;
 void fuse(std::vector<std::string>& tokens) {
   std::string all;
   for (const std::string& token : tokens) all += token;
-  tokens.assign(1, std::move(all));
+  tokens.assign(1, all);
 }
 
 struct ByteLevel final : Decoder {

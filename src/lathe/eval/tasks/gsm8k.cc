@@ -28,7 +28,7 @@ class Gsm8kTask : public GenerationTask {
       Item item;
       item.id = p.id;
       item.prompt = shots + "Question: " + p.question + "\nAnswer:";
-      item.gold = p.answer;
+      item.gold = nlohmann::json::array({p.answer});
       items.push_back(std::move(item));
     }
     return items;
@@ -37,7 +37,7 @@ class Gsm8kTask : public GenerationTask {
   std::vector<std::string> stops() const override { return {"Question:", "</s>", "<|im_end|>"}; }
 
   Sample score(const Item& item, const std::string& generated) const override {
-    const auto gold = item.gold.get<std::string>();
+    const auto gold = item.gold[0].get<std::string>();
     Sample sample;
     sample.scores = {{"strict_match", gsm8k_match(gold, generated, Gsm8kExtraction::kStrict)},
                      {"flexible_match", gsm8k_match(gold, generated, Gsm8kExtraction::kFlexible)}};

@@ -74,7 +74,7 @@ Value map_filter(const Value& subject, Reader&, const Arguments& a, Budget& budg
     budget.step();
     if (attribute) {
       Value v = follow(item, *attribute, budget);
-      out.push_back(v.is_undefined() && fallback ? *fallback : std::move(v));
+      out.push_back(v.is_undefined() && fallback ? *fallback : v);
     } else {
       if (a.positional.empty()) throw TemplateError("map() needs a filter or an attribute");
       out.push_back(apply_filter(a.positional[0].as_string(), item, without_first(a, 1), budget));
@@ -460,7 +460,7 @@ const Value* Reader::take(std::string_view name) {
 
 Value Reader::next(std::string_view name, Value fallback) {
   const Value* v = take(name);
-  return v ? *v : std::move(fallback);
+  return v ? *v : fallback;
 }
 
 Value Reader::required(std::string_view name) {

@@ -1,0 +1,129 @@
+// End to end through the built program: exit codes, files, numbers.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "lathe/base/mapped_file.h"
+#include "support/files.h"
+
+namespace lathe {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int code;
+  std::string out, err;
+};
+
+Outcome run(const std::string& arguments) {
+  test::TemporaryFolder folder;
+  const std::string errors = folder.file("err");
+  const std::string command =
+      std::string(LATHE_BINARY) + " " + arguments + " 2>" + errors + " </dev/null";
+  FILE* pipe = popen(command.c_str(), "r");
+  Outcome outcome{};
+  char buffer[4096];
+  for (size_t got; (got = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
+    outcome.out.append(buffer, got);
+  }
+  outcome.code = WEXITSTATUS(pclose(pipe));
+  outcome.err = read_text(errors).value();
+  return outcome;
+}
+
+std::string model() { return test::source_file("models/tiny"); }
+
+TEST(Cli, UnknownNamesAreNearestKnownOnes) {
+  const Outcome command = run("evla bundled");
+  EXPECT_EQ(command.code, 2);
+  EXPECT_NE(command.err.find("did you mean 'eval'?"), std::string::npos) << command.err;
+  const Outcome option = run("eval " + model() + " --taks perplexity");
+  EXPECT_EQ(option.code, 2);
+  EXPECT_NE(option.err.find("did you mean '--tasks'?"), std::string::npos) << option.err;
+  const Outcome task = run("eval " + model() + " --tasks squad");
+  EXPECT_EQ(task.code, 2);
+  EXPECT_NE(task.err.find("squad_v2"), std::string::npos) << task.err;
+}
+
+TEST(Cli, MissingModelsAndMemoryHaveTheirExitCodes) {
+  EXPECT_EQ(run("inspect /no/such/model").code, 2);
+  setenv("LATHE_MEMORY_LIMIT_BYTES", "1000000", 1);
+  const Outcome refused = run("profile " + model());
+  unsetenv("LATHE_MEMORY_LIMIT_BYTES");
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_NE(refused.err.find("MB are free"), std::string::npos) << refused.err;
+}
+
+TEST(Cli, CompressThenEvaluate) {
+  test::TemporaryFolder folder;
+  const std::string out = folder.file("nf4");
+  const Outcome compressed = run("compress " + model() + " -o " + out + " --format nf4:b64,dq");
+  ASSERT_EQ(compressed.code, 0) << compressed.err;
+  const Outcome again = run("compress " + model() + " -o " + out + " --format nf4:b64,dq");
+  EXPECT_EQ(again.code, 2) << "an existing model is not overwritten unasked";
+  const Outcome scored =
+      run("eval " + out + " --tasks perplexity --set perplexity.window=128 --limit 4 --json");
+  ASSERT_EQ(scored.code, 0) << scored.err;
+  const auto json = nlohmann::json::parse(scored.out);
+  ASSERT_EQ(json["results"].size(), 1u);
+  EXPECT_EQ(json["results"][0]["format"], "nf4:b64,dq");
+  EXPECT_EQ(json["results"][0]["convention"], "llama.cpp");
+  EXPECT_GT(json["results"][0]["value"].get<double>(), 1.0);
+  EXPECT_LT(json["results"][0]["value"].get<double>(), 10.0);
+}
+
+class CliSweep : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::ofstream(folder_.file("x.yaml"))
+        << "name: x\nmodels: [" << model() << "]\nbaseline: fp16\n"
+        << "variants:\n  fp16: {format: f16}\n"
+        << "  int4: {format: \"int4:g32\"}\n"
+        << "tasks: [{squad_v2: {limit: 6}}]\n"
+        << "probes: [size]\n";
+  }
+  Outcome sweep(const std::string& more = "") {
+    return run("sweep " + folder_.file("x.yaml") + " -o " + folder_.file("runs") + " " + more);
+  }
+  std::string result_of(const std::string& variant) {
+    auto json =
+        nlohmann::json::parse(read_text(folder_.file("runs/x/" + variant + "/run.json")).value());
+    return json["results"].dump();
+  }
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(CliSweep, WritesEveryOutputAndResumesToTheSameDigits) {
+  const Outcome first = sweep();
+  ASSERT_EQ(first.code, 0) << first.err;
+  for (const char* file : {"report.html", "results.csv", "results.json", "results.md"}) {
+    EXPECT_TRUE(fs::exists(folder_.file(std::string("runs/x/") + file))) << file;
+  }
+  const std::string digits = result_of("int4");
+  EXPECT_NE(digits.find("baseline_delta"), std::string::npos);
+  // As after a kill: the results are gone and the last sample is cut short.
+  const std::string samples = folder_.file("runs/x/int4/samples.jsonl");
+  fs::resize_file(samples, fs::file_size(samples) - 10);
+  fs::remove(folder_.file("runs/x/int4/measured.json"));
+  fs::remove(folder_.file("runs/x/int4/run.json"));
+  const Outcome second = sweep();
+  ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_NE(second.out.find("1 of 2 runs were finished before"), std::string::npos) << second.out;
+  EXPECT_EQ(result_of("int4"), digits);
+}
+
+TEST_F(CliSweep, UnknownVariantsAndKeysAreRefused) {
+  EXPECT_EQ(sweep("--only int5").code, 2);
+  std::ofstream(folder_.file("x.yaml"), std::ios::app) << "tsaks: []\n";
+  const Outcome refused = sweep();
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("tasks"), std::string::npos) << refused.err;
+}
+
+}  // namespace
+}  // namespace lathe

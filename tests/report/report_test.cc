@@ -1,0 +1,73 @@
+#include <gtest/gtest.h>
+
+#include "lathe/report/comparison.h"
+#include "lathe/report/html.h"
+#include "lathe/report/table.h"
+
+namespace lathe {
+namespace {
+
+Run run_with(const std::string& id, double f1, double bytes, double speed) {
+  Run run;
+  run.id = run.variant = id;
+  run.baseline = "a";
+  run.status = "done";
+  run.model = {{"path", "m"}};
+  const auto add = [&](const char* task, const char* metric, double value, const char* better) {
+    Measurement m;
+    m.task = task;
+    m.metric = metric;
+    m.value = value;
+    m.better = better;
+    run.results.push_back(m);
+  };
+  add("squad_v2", "f1", f1, "higher");
+  add("size", "weights_bytes", bytes, "lower");
+  add("latency", "decode_tokens_per_s", speed, "higher");
+  return run;
+}
+
+TEST(Pareto, MarksWhatNoOtherRunBeats) {
+  const Comparison c = compare_runs({run_with("a", 90, 100, 10), run_with("b", 80, 50, 20),
+                                     run_with("c", 79, 60, 30), run_with("d", 90, 100, 9)});
+  const auto marks = [&](size_t i) { return std::pair(c.marks[i].memory, c.marks[i].speed); };
+  EXPECT_EQ(marks(0), std::pair(true, true));
+  EXPECT_EQ(marks(1), std::pair(true, true));
+  EXPECT_EQ(marks(2), std::pair(false, true));  // larger and worse than b, but the fastest
+  EXPECT_EQ(marks(3), std::pair(true, false));  // equal to a in memory, slower
+}
+
+TEST(Table, MissingAndFailedCellsAreSaid) {
+  lathe::Run failed = run_with("z", 0, 0, 0);
+  failed.status = "failed";
+  failed.error = "no room";
+  failed.results.clear();
+  const std::string text =
+      terminal_table(compare_runs({run_with("a", 90, 1e6, 10), failed}), false);
+  EXPECT_NE(text.find("z failed: no room"), std::string::npos);
+  EXPECT_EQ(text.find('\033'), std::string::npos);
+}
+
+TEST(Csv, FieldsWithCommasAreQuoted) {
+  lathe::Run run = run_with("a", 90, 1, 1);
+  run.id = "x,\"y\"";
+  EXPECT_NE(csv_rows({run}).find("\"x,\"\"y\"\"\""), std::string::npos);
+}
+
+TEST(Html, DataCannotEndItsElement) {
+  lathe::Run run = run_with("a", 90, 1, 1);
+  run.samples = nlohmann::json::array({{{"prediction", "</script><script>alert(1)</script>\xff"}}});
+  const auto page = html_report({run}, "t");
+  ASSERT_TRUE(page.ok());
+  EXPECT_EQ(page->find("<script>alert(1)"), std::string::npos);
+  EXPECT_NE(page->find("\\u003c/script>"), std::string::npos);
+}
+
+TEST(Human, NumbersForPeople) {
+  EXPECT_EQ(human(3170000, "bytes"), "3.17 MB");
+  EXPECT_EQ(human(1446.4, "tok/s"), "1,446");
+  EXPECT_EQ(human(88.44, "%"), "88.4");
+}
+
+}  // namespace
+}  // namespace lathe
