@@ -47,7 +47,8 @@ TEST(Stories, GreedyTextIsTheReferences) {
   const auto completion = generate(engine, request);
   ASSERT_TRUE(completion.ok()) << completion.error().message;
   const std::string expected =
-      ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw "
+      ", there was a little girl named Lily. She loved to play outside in the park. One day, she "
+      "saw "
       "a big, red ball.";
   EXPECT_EQ(completion->text.substr(0, expected.size()), expected);
 }
