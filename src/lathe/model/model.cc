@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -105,9 +106,11 @@ std::optional<int64_t> read_limit(const char* path) {
 // read.
 Status check_memory(const Checkpoint& checkpoint) {
   int64_t needed = 0;
-  for (const MatrixInfo& info : matrices_of(checkpoint.config())) {
-    LATHE_TRY(const WeightMatrix matrix, checkpoint.matrix(info.name, info.rows, info.cols));
-    needed += matrix.bytes();
+  for (const std::string& file : checkpoint.weight_files()) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(file, error);
+    if (error) return failed("{}: {}", file, error.message());
+    needed += static_cast<int64_t>(bytes);
   }
   const int64_t available = available_memory_bytes();
   if (needed <= available) return {};
