@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "lathe/base/mapped_file.h"
 #include "lathe/base/progress.h"
 #include "lathe/model/rope.h"
 
@@ -33,14 +34,16 @@ class Loader {
   }
 
   Status linear(const std::string& name, Linear& out) {
-    LATHE_TRY(WeightMatrix weights, matrix(name));
-    return pack(name, std::move(weights), out);
+    LATHE_TRY(const WeightMatrix weights, matrix(name));
+    return pack(name, weights, out);
   }
 
-  Status pack(const std::string& name, WeightMatrix weights, Linear& out) {
+  Status pack(const std::string& name, const WeightMatrix& weights, Linear& out) {
     if (name != "lm_head") formats.insert(weights.format().spec());
     out.name = name;
-    out.weight = ops_.pack(std::move(weights));
+    out.weight = ops_.pack(weights);
+    // Packing read the whole source; its pages are read from the file again if anything needs them.
+    for (const Bytes& part : weights.parts()) release_pages(part);
     weights_bytes += out.weight->bytes();
     return vector(name + ".bias", out.bias);
   }
