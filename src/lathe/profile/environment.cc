@@ -2,7 +2,6 @@
 
 #include <sys/utsname.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "lathe/base/hash.h"

@@ -136,7 +136,7 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
   for (const Column& c : comparison.columns) {
     rows[0].push_back({c.unit == "%" ? c.title + " %" : c.title, kBold});
   }
-  std::string failures, model;
+  std::string failures;
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     const Run& run = comparison.runs[i];
     const bool baseline = run.variant == run.baseline;
