@@ -8,7 +8,7 @@ models differ: a few channels carry values many times the others' (Dettmers and 
 section 4). Here each norm's gain is multiplied by s and the columns of the matrices that read it divided by s; likewise
 value and output projections, up and down projections. s is a power of two, so no weight is rounded: its exponent is normal
 with deviation `sigma`, rounded, drawn from `--seed`. Only the order of roundings inside a product can differ, and
-the program prints by how much the logits do.
+the program prints by how much the logits do. `--undo` with the same sigma and seed takes the channels away again, bit for bit.
 """
 import argparse
 import os
@@ -19,13 +19,14 @@ import torch
 from model import load, save
 
 
-def spread(model, sigma, generator):
-    """Rescales `model` in place."""
+def spread(model, sigma, generator, undo=False):
+    """Rescales `model` in place; `undo` takes back what the same sigma and generator did."""
     g = model.config
     repeat = g.num_attention_heads // g.num_key_value_heads
 
     def draw(n):
-        return torch.exp2((sigma * torch.randn(n, generator=generator)).round())
+        exponent = (sigma * torch.randn(n, generator=generator)).round()
+        return torch.exp2(-exponent if undo else exponent)
 
     for layer in model.model.layers:
         attention, mlp = layer.self_attn, layer.mlp
@@ -49,11 +50,12 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--sigma", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--undo", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     before, after = load(args.source), load(args.source)
     with torch.no_grad():
-        spread(after, args.sigma, torch.Generator().manual_seed(args.seed))
+        spread(after, args.sigma, torch.Generator().manual_seed(args.seed), args.undo)
         save(after, args.out)
         ids = torch.randint(3, before.config.vocab_size, (1, 128), generator=torch.Generator().manual_seed(1))
         stored = load(args.out)

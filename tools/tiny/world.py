@@ -21,7 +21,7 @@ from translation import translation
 
 KINDS = {"story": story, "squad": reading, "gsm8k": gsm8k, "drill": drill, "summary": summary,
          "translation": translation, "recall": recall}
-TRAIN_SEED, HELD_OUT_SEED = "lathe-world-train", "lathe-world-held-out"
+TRAIN_SEED, HELD_OUT_SEED = "lathe-world-train", "lathe-world-test"
 
 
 def stream(kind, seed, held_out=False, **options):
@@ -109,8 +109,8 @@ def write_sets(folder, seed=HELD_OUT_SEED):
     def lines(rows):
         return "".join(json.dumps(row) + "\n" for row in rows)
 
-    put("squad_v2.json", json.dumps(squad_set(seed, 400), indent=1) + "\n")
-    put("gsm8k.jsonl", lines(gsm8k_set(seed, 400)))
+    put("squad_v2.json", json.dumps(squad_set(seed, 1000), indent=1) + "\n")
+    put("gsm8k.jsonl", lines(gsm8k_set(seed, 500)))
     put("text.txt", plain_text(seed, 150_000))
     put("calibration.txt", calibration_text(TRAIN_SEED, 150_000))
     put("summaries.jsonl", lines(d.fields for d in _take(stream("summary", seed, held_out=True), 150)))

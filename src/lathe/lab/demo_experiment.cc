@@ -21,8 +21,8 @@ variants:
   pruned-30:  {prune: {method: magnitude, sparsity: 0.3}, format: f16}
   hybrid:     {prune: {method: magnitude, sparsity: 0.2}, format: "int4:g32"}
 tasks:
-  - squad_v2: {limit: 200}
-  - gsm8k: {limit: 200, max_tokens: 96}
+  - squad_v2
+  - gsm8k: {max_tokens: 96}
   - perplexity: {convention: hf-stride, window: 512, stride: 256}
 probes: [size, {latency: {prompt: 128, generate: 64}}, memory]
 cost: {usd_per_hour: 0.35}
