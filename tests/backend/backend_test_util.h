@@ -34,8 +34,8 @@ inline Tensor normal_tensor(int64_t rows, int64_t cols, uint64_t seed, float sca
 
 inline std::vector<float> values_of(const Tensor& t) { return {t.data(), t.data() + t.size()}; }
 
-inline std::unique_ptr<Ops> ops_of(Isa isa, int threads) {
-  return make_cpu_ops(isa, std::make_shared<ThreadPool>(threads));
+inline std::unique_ptr<Ops> ops_of(Isa isa, int threads, Math math = Math::kFast) {
+  return make_cpu_ops(isa, std::make_shared<ThreadPool>(threads), math);
 }
 
 // Random bytes with finite F16 scales, for types that are only read.

@@ -16,9 +16,12 @@ Result<std::unique_ptr<Ops>> make_ops(const EngineOptions& options, std::string*
   LATHE_TRY(const Isa chosen, chosen_isa());
   if (isa) *isa = name_of(chosen);
   auto pool = std::make_shared<ThreadPool>(options.threads);
-  std::unique_ptr<Ops> ops = make_cpu_ops(chosen, pool);
+  LATHE_TRY(const Math math, chosen_math());
+  std::unique_ptr<Ops> ops = make_cpu_ops(chosen, pool, math);
   if (options.device == "check") {
-    ops = std::make_unique<CheckOps>(std::move(ops), make_cpu_ops(Isa::kPortable, pool));
+    // Fast products round x and, in part, the weights to BF16: 8 bits.
+    ops = std::make_unique<CheckOps>(std::move(ops), make_cpu_ops(Isa::kPortable, pool),
+                                     math == Math::kFast ? 1e-2f : 1e-4f);
   }
   return ops;
 }

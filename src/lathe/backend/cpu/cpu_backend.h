@@ -18,8 +18,17 @@ std::vector<Isa> available_isas();
 // LATHE_ISA if set, else the best available.
 Result<Isa> chosen_isa();
 
+// How matrices other than f32 are multiplied.
+enum class Math : uint8_t {
+  kFast,   // x rounded to 15 bits or to BF16, as suits the instruction set (docs/kernels.md)
+  kExact,  // in f32 throughout: decode and multiply
+};
+// LATHE_MATH=fast|exact if set, else fast.
+Result<Math> chosen_math();
+
 // Safe to call from one thread at a time.
-std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads);
+std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads,
+                                  Math math = Math::kFast);
 
 // What pack() would do with a matrix, for `lathe doctor --explain`: each kernel that was
 // considered, best first, and why it declined. The last one is taken and has no reason.

@@ -72,8 +72,11 @@ class RopeTable {
 
 class CpuOps final : public Ops {
  public:
-  CpuOps(Isa isa, std::shared_ptr<ThreadPool> threads)
-      : isa_(isa), kernels_(cpu::kernels_of(isa)), threads_(std::move(threads)) {}
+  CpuOps(Isa isa, std::shared_ptr<ThreadPool> threads, Math math)
+      : isa_(isa),
+        kernels_(cpu::kernels_of(isa)),
+        fast_(cpu::fast_kernels_of(isa, math)),
+        threads_(std::move(threads)) {}
 
   std::string name() const override { return "cpu " + name_of(isa_); }
   ThreadPool& threads() override { return *threads_; }
@@ -109,7 +112,7 @@ class CpuOps final : public Ops {
       products.push_back(
           {packed, w->bias.empty() ? nullptr : w->bias.data(), out.back().mutable_data()});
     }
-    cpu::multiply(kernels_, *threads_, products, x);
+    cpu::multiply(kernels_, fast_, *threads_, products, x);
     return out;
   }
 
@@ -225,6 +228,7 @@ class CpuOps final : public Ops {
 
   Isa isa_;
   const cpu::Kernels& kernels_;
+  const cpu::FastKernels* fast_;
   std::shared_ptr<ThreadPool> threads_;
   RopeTable rope_table_;
 };
@@ -242,10 +246,17 @@ const Kernels& kernels_of(Isa isa) {
   return kPortableKernels;
 }
 
+const FastKernels* fast_kernels_of(Isa isa, Math math) {
+#if defined(__x86_64__)
+  if (math == Math::kFast && isa == Isa::kAvx512) return &kAvx512Fast;
+#endif
+  return nullptr;
+}
+
 }  // namespace cpu
 
-std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads) {
-  return std::make_unique<CpuOps>(isa, std::move(threads));
+std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads, Math math) {
+  return std::make_unique<CpuOps>(isa, std::move(threads), math);
 }
 
 std::vector<KernelChoice> explain_cpu_kernel(Isa isa, const WeightMatrix& weights) {

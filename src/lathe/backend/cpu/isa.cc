@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <string_view>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -68,6 +69,13 @@ Result<Isa> chosen_isa() {
   }
   return bad_input("LATHE_ISA={}: no such instruction set", wanted)
       .with_hint(suggest(wanted, names));
+}
+
+Result<Math> chosen_math() {
+  const char* wanted = std::getenv("LATHE_MATH");
+  if (!wanted || !*wanted || std::string_view(wanted) == "fast") return Math::kFast;
+  if (std::string_view(wanted) == "exact") return Math::kExact;
+  return bad_input("LATHE_MATH={}: no such arithmetic", wanted).with_hint("known: fast, exact");
 }
 
 }  // namespace lathe

@@ -8,5 +8,7 @@ namespace lathe::cpu {
 
 // The CPU must have it.
 const Kernels& kernels_of(Isa isa);
+// Null if the instruction set has none, or with Math::kExact.
+const FastKernels* fast_kernels_of(Isa isa, Math math);
 
 }  // namespace lathe::cpu

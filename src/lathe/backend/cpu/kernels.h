@@ -20,14 +20,16 @@ constexpr int kColumnUnit = 32;
 // The most tokens that multiply_few() takes.
 constexpr int kFewTokens = 4;
 
-// Packed codes of one panel, for 8 consecutive columns k … k+7:
+// Packed codes of one panel, for 8 consecutive columns k … k+7. Byte j of every dword belongs to
+// the columns 4·i + j, so that four neighbours meet four bytes of x in one integer instruction;
+// narrower codes of a byte follow each other from the lowest bit on.
 enum class Codes : int32_t {
   kF32,   // [8][16] f32
   kF16,   // [8][16] f16
   kBf16,  // [4][16] dwords; low half = even column, high half = odd column
   kInt8,  // [2][16] dwords; byte j = column 4·i + j, two's complement
-  kInt4,  // [1][16] dwords; bits 4j … 4j+3 = column j, an index into `table`
-  kInt2,  // per 16 columns: [16] dwords; bits 2j and 2j+1 = column j, an index into `table`
+  kInt4,  // [1][16] dwords; low half of byte j = column j, high half = column 4 + j
+  kInt2,  // per 16 columns: [16] dwords; bits 2i and 2i + 1 of byte j = column 4·i + j
 };
 
 enum class Scales : int32_t {
@@ -39,6 +41,9 @@ enum class Scales : int32_t {
 
 // weight(row, k) = scale · (value − zero) + offset, all per row and group of columns; value = code
 // (int8), table[code] (int4, int2) plus high_table[high code], or the float itself.
+//
+// Integer kernels read the same value as unit · book[code] where `by_book`, else as
+// code − code_zero with low and high bits together (int8: the code itself).
 struct PackedView {
   Codes codes;
   int32_t high_bits;  // 0, 1 or 2 further bits per code, in their own plane
@@ -46,13 +51,18 @@ struct PackedView {
   int64_t group, groups;  // columns per group (a multiple of 8), groups per row
   const uint8_t* data;    // [panels], each panel_bytes; aligned to 64
   int64_t panel_bytes;
-  // [panels]; dwords of 16 rows, dword = 16 (two bits) or 32 (one bit) consecutive columns.
+  // [panels]; dwords of 16 rows, dword = 16 (two bits) or 32 (one bit) consecutive columns, in the
+  // order of kInt2.
   const uint8_t* high;
   int64_t high_panel_bytes;
   // Indexed by the low four bits of what is left after shifting, so that a table of fewer than 16
   // values is repeated.
   float table[16];
   float high_table[16];
+  bool by_book;
+  int32_t code_zero;
+  float unit;
+  int8_t book[16];  // table / unit, rounded
   Scales scale_kind;
   const void* scales;
   const uint16_t* super_scales;
@@ -62,6 +72,21 @@ struct PackedView {
   const uint8_t* mins;         // u8 [panels][groups][16], offset = −super_min · min, or null
   const uint16_t* super_mins;  // f16 [panels][supers][16]
 };
+
+// x as integers of 15 bits with a scale per token and block: x(t, k) ≈ scale · (128·high + low),
+// |high| ≤ 127, −64 ≤ low < 64. A block is a run of at most kQuantBlock columns of one group; every
+// group starts a new one.
+struct QuantizedView {
+  int64_t tokens, cols, columns;  // columns: cols rounded up to 64, zeros behind
+  int64_t group, groups, block, blocks;  // of columns; blocks per group
+  const int8_t *high, *low;              // [columns/64][T][64]
+  const float* scales;                   // [groups][blocks][T]
+  const int32_t* code_sums;              // [groups][blocks][T]: Σ 128·high + low
+  const float* sums;                     // [groups][T]: Σ x, of the rounded x
+};
+constexpr int64_t kQuantBlock = 256;
+// The most tokens that multiply_codes() takes.
+constexpr int kCodeTokens = 16;
 
 enum class Unary : int32_t { kSilu, kGeluErf, kGeluTanh, kRelu };
 
@@ -117,10 +142,24 @@ struct Kernels {
   uint32_t (*read)(const uint8_t* p, int64_t n) noexcept;
 };
 
+// Products on integers and BF16, faster than f32 and rounded once more: x to 15 bits (Quantized) or
+// to BF16. An instruction set without them has none, and LATHE_MATH=exact leaves them out.
+struct FastKernels {
+  // Row t of x, [K] floats, to its place in q's arrays, which the caller owns and has zeroed. A block
+  // with NaN or infinity gets NaN results.
+  void (*quantize)(const float* x, int64_t t, const QuantizedView* q) noexcept;
+  // y[t][n] = Σ_k x(t, k)·w[n][k] + bias[n] for the rows n of panels [begin, end) of integer codes
+  // and all tokens ≤ kCodeTokens of x, whose groups are those of w. bias [N] or null; y [T][ldy].
+  // Each token's result is the same however many there are.
+  void (*multiply_codes)(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                         const float* bias, float* y, int64_t ldy) noexcept;
+};
+
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const FastKernels kAvx512Fast;
 #endif
 
 }  // namespace lathe::cpu

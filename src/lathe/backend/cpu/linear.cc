@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lathe/backend/cpu/quantized.h"
 #include "lathe/backend/cpu/scratch.h"
 
 namespace lathe::cpu {
@@ -50,46 +51,77 @@ std::vector<float> group_sums(const Tensor& x, const PackedView& v) {
   return sums;
 }
 
-void few(const Kernels& kernels, ThreadPool& pool, std::span<const Product> products,
-         const Tensor& x) {
-  const int64_t tokens = x.rows(), cols = x.cols(), columns = round_up(cols, 8);
-  float* input = scratch(Slot::kInput, tokens * columns);  // [columns][T]
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t k = 0; k < cols; ++k) input[k * tokens + t] = x.row(t)[k];
+struct Task {
+  const Product* product;
+  int64_t begin, end;  // panels, or rows of a matrix decoded when used
+  const float* sums;
+  const QuantizedView* codes;  // x as integers, or null
+};
+
+// Cuts the panels (or rows) of a product into tasks of about kTaskBytes, two per thread at least.
+void add_tasks(const Product& p, ThreadPool& pool, int64_t cols, Task task,
+               std::vector<Task>& tasks) {
+  const PackedView* v = p.weight->view();
+  const int64_t count = v ? panels_of(*p.weight) : p.weight->rows();
+  const int64_t unit_bytes = v ? v->panel_bytes + v->high_panel_bytes : 2 * cols;
+  const int64_t most = (count + 2 * pool.size() - 1) / (2 * pool.size());
+  const int64_t step = std::clamp<int64_t>(kTaskBytes / std::max<int64_t>(1, unit_bytes), 1, most);
+  task.product = &p;
+  for (int64_t i = 0; i < count; i += step) {
+    task.begin = i;
+    task.end = std::min(count, i + step);
+    tasks.push_back(task);
   }
-  std::fill(input + cols * tokens, input + columns * tokens, 0.0f);
-  struct Task {
-    const Product* product;
-    int64_t begin, end;  // panels, or rows of a matrix decoded when used
-    const float* sums;
-  };
+}
+
+bool is_float(Codes codes) {
+  return codes == Codes::kF32 || codes == Codes::kF16 || codes == Codes::kBf16;
+}
+
+// Whether few() multiplies integers.
+bool by_codes(const FastKernels* fast, const Product& p) {
+  return fast && p.weight->view() && !is_float(p.weight->view()->codes);
+}
+
+void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
+         std::span<const Product> products, const Tensor& x) {
+  const int64_t tokens = x.rows(), cols = x.cols(), columns = round_up(cols, 8);
   std::vector<Task> tasks;
   std::vector<std::vector<float>> all_sums;
+  QuantizedInputs quantized(x);
+  float* input = nullptr;  // [columns][T]
   for (const Product& p : products) {
     const PackedView* v = p.weight->view();
+    if (by_codes(fast, p)) {
+      add_tasks(p, pool, cols, {.codes = quantized.of(*fast, pool, *v)}, tasks);
+      continue;
+    }
+    if (v && !input) {
+      input = scratch(Slot::kInput, tokens * columns);
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t k = 0; k < cols; ++k) input[k * tokens + t] = x.row(t)[k];
+      }
+      std::fill(input + cols * tokens, input + columns * tokens, 0.0f);
+    }
     const float* sums = nullptr;
     if (v && (v->zeros || v->offsets || v->mins)) {
       all_sums.push_back(group_sums(x, *v));
       sums = all_sums.back().data();
     }
-    const int64_t count = v ? panels_of(*p.weight) : p.weight->rows();
-    const int64_t unit_bytes = v ? v->panel_bytes + v->high_panel_bytes : 2 * cols;
-    const int64_t most = (count + 2 * pool.size() - 1) / (2 * pool.size());
-    const int64_t step =
-        std::clamp<int64_t>(kTaskBytes / std::max<int64_t>(1, unit_bytes), 1, most);
-    for (int64_t i = 0; i < count; i += step) {
-      tasks.push_back({&p, i, std::min(count, i + step), sums});
-    }
+    add_tasks(p, pool, cols, {.sums = sums}, tasks);
   }
   for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
     const Task& task = tasks[static_cast<size_t>(i)];
     const Product& p = *task.product;
-    if (!p.weight->view()) {
+    const int64_t rows = p.weight->rows();
+    if (task.codes) {
+      fast->multiply_codes(p.weight->view(), task.begin, task.end, task.codes, p.bias, p.out, rows);
+    } else if (p.weight->view()) {
+      kernels.multiply_few(p.weight->view(), task.begin, task.end, input, task.sums,
+                           static_cast<int32_t>(tokens), p.bias, p.out, rows);
+    } else {
       few_decoded(kernels, p, task.begin, task.end, x);
-      return;
     }
-    kernels.multiply_few(p.weight->view(), task.begin, task.end, input, task.sums,
-                         static_cast<int32_t>(tokens), p.bias, p.out, p.weight->rows());
   });
 }
 
@@ -236,15 +268,17 @@ void many_tokens(const Kernels& kernels, ThreadPool& pool, std::span<const Produ
 
 }  // namespace
 
-void multiply(const Kernels& kernels, ThreadPool& pool, std::span<const Product> products,
-              const Tensor& x) {
+void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
+              std::span<const Product> products, const Tensor& x) {
   for (const Product& p : products) LATHE_CHECK(p.weight->cols() == x.cols());
   if (x.rows() == 0) return;
-  if (x.rows() <= kFewTokens) {
-    few(kernels, pool, products, x);
-  } else {
-    many_tokens(kernels, pool, products, x);
+  std::vector<Product> small, large;
+  for (const Product& p : products) {
+    const int64_t most = by_codes(fast, p) ? kCodeTokens : kFewTokens;
+    (x.rows() <= most ? small : large).push_back(p);
   }
+  if (!small.empty()) few(kernels, fast, pool, small, x);
+  if (!large.empty()) many_tokens(kernels, pool, large, x);
 }
 
 }  // namespace lathe::cpu

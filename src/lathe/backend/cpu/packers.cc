@@ -3,7 +3,9 @@
 // Each packer fills one row at a time: byte-wide codes of the row, then the scales of its groups.
 // Interleaving is the same for all.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "lathe/backend/cpu/packed.h"
 #include "lathe/formats/gguf_blocks.h"
@@ -35,6 +37,7 @@ PackedStorage shaped(const WeightMatrix& w, Codes codes, int64_t group, Scales s
   s.view.groups = (w.cols() + s.view.group - 1) / s.view.group;
   s.view.scale_kind = scales;
   s.view.groups_per_super = 1;
+  s.view.unit = 1;
   return s;
 }
 
@@ -47,14 +50,14 @@ struct Place {
 };
 
 // A plane of `bits` per code: bits [from, from + bits) of the byte-wide codes of a row, 32 / bits
-// to a dword.
+// to a dword in the order of kernels.h.
 void put_plane(const uint8_t* row, int64_t cols, int from, int bits, uint8_t* out) {
   const int64_t per_word = 32 / bits;
-  const int mask = (1 << bits) - 1;
+  const uint32_t mask = 0x01010101u * ((1u << bits) - 1u);
   for (int64_t i = 0; i * per_word < cols; ++i) {
     uint32_t word = 0;
-    for (int64_t j = 0; j < per_word; ++j) {
-      word |= static_cast<uint32_t>((row[i * per_word + j] >> from) & mask) << (j * bits);
+    for (int f = 0; f * bits < 8; ++f) {
+      word |= (load<uint32_t>(row + i * per_word + 4 * f) >> from & mask) << (f * bits);
     }
     std::memcpy(out + i * 64, &word, 4);
   }
@@ -65,28 +68,50 @@ void put_plane(const uint8_t* row, int64_t cols, int from, int bits, uint8_t* ou
 void interleave(const PackedStorage& s, int64_t panel, const uint8_t* codes, int64_t columns) {
   const PackedView& v = s.view;
   uint8_t* out = s.data.data() + panel * v.panel_bytes;
-  const int64_t steps = (v.cols + 7) / 8;
   for (int64_t lane = 0; lane < kPanel; ++lane) {
     const uint8_t* row = codes + lane * columns;
     if (v.codes == Codes::kInt8) {
-      for (int64_t i = 0; i < 2 * steps; ++i) std::memcpy(out + i * 64 + lane * 4, row + 4 * i, 4);
+      const int64_t quads = (v.cols + 7) / 8 * 2;
+      for (int64_t i = 0; i < quads; ++i) std::memcpy(out + i * 64 + lane * 4, row + 4 * i, 4);
       continue;
     }
+    const int low_bits = v.codes == Codes::kInt2 ? 2 : 4;
+    put_plane(row, v.cols, 0, low_bits, out + lane * 4);
     if (v.high_bits > 0) {
-      put_plane(row, v.cols, v.codes == Codes::kInt2 ? 2 : 4, v.high_bits,
+      put_plane(row, v.cols, low_bits, v.high_bits,
                 s.high.data() + panel * v.high_panel_bytes + lane * 4);
     }
-    if (v.codes == Codes::kInt2) {
-      put_plane(row, v.cols, 0, 2, out + lane * 4);
-      continue;
+  }
+}
+
+// The table as bytes for the integer kernels. Tables of integers stay exact; otherwise the unit that
+// rounds best is taken, the largest value lying between 64 and 127 units.
+void make_book(PackedView& v) {
+  float most = 0;
+  bool integers = true;
+  for (const float value : v.table) {
+    most = std::max(most, std::abs(value));
+    integers = integers && value == std::nearbyint(value);
+  }
+  v.by_book = true;
+  v.unit = 1;
+  if (!integers || most > 127) {
+    float least = std::numeric_limits<float>::infinity();
+    for (int i = 0; i <= 1024; ++i) {
+      const float unit = most / (127.0f - 63.0f * static_cast<float>(i) / 1024.0f);
+      float error = 0;
+      for (const float value : v.table) {
+        const float off = value - unit * std::nearbyint(value / unit);
+        error += off * off;
+      }
+      if (error < least) {
+        least = error;
+        v.unit = unit;
+      }
     }
-    for (int64_t i = 0; i < steps; ++i) {
-      uint64_t c = load<uint64_t>(row + 8 * i) & 0x0f0f0f0f0f0f0f0fu;  // eight nibbles together
-      c = (c | c >> 4) & 0x00ff00ff00ff00ffu;
-      c = (c | c >> 8) & 0x0000ffff0000ffffu;
-      const auto word = static_cast<uint32_t>(c | c >> 16);
-      std::memcpy(out + i * 64 + lane * 4, &word, 4);
-    }
+  }
+  for (int i = 0; i < 16; ++i) {
+    v.book[i] = static_cast<int8_t>(std::lround(v.table[i] / v.unit));
   }
 }
 
@@ -187,6 +212,7 @@ PackedStorage int4_pack(const WeightMatrix& w, ThreadPool& pool) {
   PackedStorage s =
       shaped(w, Codes::kInt4, layout.group, layout.group ? Scales::kF16 : Scales::kF32);
   for (int i = 0; i < 16; ++i) s.view.table[i] = static_cast<float>(layout.asymmetric ? i : i - 8);
+  s.view.code_zero = layout.asymmetric ? 0 : 8;
   s.allocate(layout.asymmetric, false, false);
   const int64_t stride = (w.cols() + 1) / 2;
   fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
@@ -222,6 +248,7 @@ PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
   const Codebook4View source = codebook4_view(w.format(), w.parts(), w.rows(), cols);
   PackedStorage s = shaped(w, Codes::kInt4, block, Scales::kF32);
   std::copy(source.code.begin(), source.code.end(), s.view.table);
+  make_book(s.view);
   s.allocate(false, false, false);
   fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     for (int64_t k = 0; k < cols; ++k) {
@@ -280,6 +307,8 @@ PackedStorage small_pack(const WeightMatrix& w, ThreadPool& pool) {
     s.view.table[i] = static_cast<float>(type == GgmlType::kIQ4_NL ? kIq4Values[i] : i - zero);
     s.view.high_table[i] = static_cast<float>(16 * (i & 1));
   }
+  s.view.code_zero = zero;
+  if (type == GgmlType::kIQ4_NL) make_book(s.view);
   s.view.high_bits = five ? 1 : 0;
   s.allocate(false, offset, false);
   const int64_t block_bytes = ggml_type_info(static_cast<uint32_t>(type))->block_bytes;
@@ -406,6 +435,7 @@ PackedStorage super_pack(const WeightMatrix& w, ThreadPool& pool) {
   PackedStorage s = shaped(w, t.codes, t.group, Scales::kSuper);
   s.view.groups_per_super = kSuper / t.group;
   s.view.high_bits = t.high_bits;
+  s.view.code_zero = t.zero;
   const int low_bits = t.codes == Codes::kInt2 ? 2 : 4;
   for (int i = 0; i < 16; ++i) {
     s.view.table[i] = static_cast<float>((i & ((1 << low_bits) - 1)) - t.zero);

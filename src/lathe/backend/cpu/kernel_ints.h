@@ -1,0 +1,224 @@
+// Few tokens times packed integer codes: x as integers of 15 bits in two halves, each multiplied
+// with the codes as they stand; scales and offsets enter once per group. Included after
+// lanes_codes_*.h, once per instruction set.
+//
+// Why 15 bits: a byte per activation costs 0.2 % of perplexity, and the second half is free as long
+// as the codes come from memory.
+#pragma once
+
+#include "lathe/backend/cpu/kernel_codes.h"
+
+namespace lathe::cpu {
+namespace {
+
+// ---- x to integers ----------------------------------------------------------------------------
+
+constexpr float kQuantMost = 127 * 128 + 63;
+
+// Bytes behind `cols` are zero before and stay so.
+void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
+  auto* highs = const_cast<int8_t*>(q->high);
+  auto* lows = const_cast<int8_t*>(q->low);
+  auto* scales = const_cast<float*>(q->scales);
+  auto* code_sums = const_cast<int32_t*>(q->code_sums);
+  auto* sums = const_cast<float*>(q->sums);
+  for (int64_t g = 0; g < q->groups; ++g) {
+    const int64_t end = (g + 1) * q->group < q->cols ? (g + 1) * q->group : q->cols;
+    float group_sum = 0;
+    for (int64_t b = 0; b < q->blocks; ++b) {
+      const int64_t from = g * q->group + b * q->block;
+      const int64_t to = from + q->block < end ? from + q->block : end;
+      I most = zero_int();
+      for (int64_t k = from; k < to; k += 16) {
+        most = max_int(most, magnitude(to - k < 16 ? load_part(x + k, to - k) : load(x + k)));
+      }
+      const int32_t bits = most_int(most);
+      float largest;
+      __builtin_memcpy(&largest, &bits, 4);
+      // Below this the reciprocal would overflow; such a block counts as zero.
+      const bool tiny = largest < 1e-30f;
+      const F inverse = set1(tiny ? 0.0f : kQuantMost / largest);
+      I total = zero_int();
+      for (int64_t k = from; k < to;) {
+        const bool whole = to - k >= 16 && k % 16 == 0;  // a group may end at any multiple of 8
+        const int64_t count = whole ? 16 : to - k < 8 ? to - k : 8;
+        const F v = whole ? load(x + k) : load_part(x + k, count);
+        const I code = to_int(mul(v, inverse));
+        const I high = shift_signed<7>(add_int(code, set1_int(64)));
+        const I low = sub_int(code, shift_left(high, 7));
+        const int64_t at = (k / 64 * q->tokens + t) * 64 + k % 64;
+        if (whole) {
+          store_bytes(highs + at, high);
+          store_bytes(lows + at, low);
+        } else {
+          store_half(highs + at, high);
+          store_half(lows + at, low);
+        }
+        total = add_int(total, code);
+        k += count;
+      }
+      const float scale = tiny ? 0.0f : largest / kQuantMost;
+      const auto sum = static_cast<int32_t>(sum_int(total));
+      const int64_t at = (g * q->blocks + b) * q->tokens + t;
+      scales[at] = scale;
+      code_sums[at] = sum;
+      group_sum += scale * static_cast<float>(sum);
+    }
+    sums[g * q->tokens + t] = group_sum;
+  }
+}
+
+// ---- products ---------------------------------------------------------------------------------
+
+// Columns that one round of the inner loop takes: those that share a vector of codes.
+template <Codes kCodes, int kHigh>
+constexpr int64_t kUnit = kCodes == Codes::kInt2 || kHigh == 2 ? 16 : kHigh == 1 ? 32 : 8;
+
+// The bytes of columns k + 4·Q … k + 4·Q + 3, k the first of a unit.
+template <Codes kCodes, int kHigh, bool kBook, int Q>
+LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high) {
+  if constexpr (kCodes == Codes::kInt8) {
+    return from_signed(load_int(p + Q * 64));
+  } else {
+    constexpr int kBits = kLowBits<kCodes>, kPerByte = 8 / kBits;
+    constexpr int kMask = (1 << kBits) - 1;
+    const I low = and_bytes(shift<kBits*(Q % kPerByte)>(load_int(p + Q / kPerByte * 64)), kMask);
+    if constexpr (kBook) return lookup_bytes(book, low);
+    if constexpr (kHigh == 0) return low;
+    const I more = and_bytes(shift<kHigh * Q - kBits>(high), ((1 << kHigh) - 1) << kBits);
+    return or_int(low, more);
+  }
+}
+
+template <Codes kCodes, bool kBook, int kTokens>
+struct CodeSums {
+  static constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
+  I high[kTokens][2], low[kTokens][2];
+
+  template <int Q>
+  LANE_MEMBER void at(I weights, const int8_t* highs, const int8_t* lows) {
+    for (int t = 0; t < kTokens; ++t) {
+      I &h = high[t][Q % 2], &l = low[t][Q % 2];
+      h = dot<kSigned>(h, weights, quad(highs + t * 64 + 4 * Q));
+      l = dot<kSigned>(l, weights, quad(lows + t * 64 + 4 * Q));
+    }
+  }
+};
+
+template <Codes kCodes, int kHigh, bool kBook, int Q, int kQuads, typename Sums>
+LANE void quads(const Bytes16& book, const uint8_t* p, const I& high, const int8_t* highs,
+                const int8_t* lows, Sums& sums) {
+  if constexpr (Q < kQuads) {
+    sums.template at<Q>(bytes_of<kCodes, kHigh, kBook, Q>(book, p, high), highs, lows);
+    quads<kCodes, kHigh, kBook, Q + 1, kQuads>(book, p, high, highs, lows, sums);
+  }
+}
+
+template <Codes kCodes, int kHigh, bool kBook, int kTokens>
+void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t first_token,
+                 const float* bias, float* y, int64_t ldy) noexcept {
+  constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
+  constexpr int kQuads = kColumns / 4;
+  const Bytes16 book = load_book(w->book);
+  const int32_t code_zero = kCodes == Codes::kInt8 || kBook ? kSignedZero : w->code_zero;
+  const bool offset = has_offset(w);
+  const uint8_t* p = w->data + panel * w->panel_bytes;
+  const uint8_t* panel_high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
+  const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
+  F total[kTokens];
+  for (F& t : total) t = bias ? load_part(bias + panel * kPanel, rows) : zero();
+  for (int64_t g = 0; g < w->groups; ++g) {
+    const int64_t first_column = g * w->group;
+    const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
+    F group_total[kTokens];
+    for (int64_t b = 0; b < x->blocks; ++b) {
+      const int64_t from = first_column + b * x->block;
+      const int64_t to = from + x->block < last ? from + x->block : last;
+      const int64_t at = (g * x->blocks + b) * x->tokens + first_token;
+      CodeSums<kCodes, kBook, kTokens> sums;
+      for (int t = 0; t < kTokens; ++t) {
+        sums.low[t][0] = set1_int(-code_zero * x->code_sums[at + t]);
+        sums.low[t][1] = sums.high[t][0] = sums.high[t][1] = zero_int();
+      }
+      for (int64_t k = from; k < to; k += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
+        prefetch(p + 2048);
+        I high{};
+        if constexpr (kHigh > 0) {
+          constexpr int64_t kOfVector = 32 / kHigh;
+          high = load_int(panel_high + k / kOfVector * 64);
+          if constexpr (kOfVector > kColumns) {
+            high = shift_right(high, static_cast<int>(k % kOfVector / 4) * kHigh);
+          }
+        }
+        const int64_t place = (k / 64 * x->tokens + first_token) * 64 + k % 64;
+        quads<kCodes, kHigh, kBook, 0, kQuads>(book, p, high, x->high + place, x->low + place,
+                                               sums);
+      }
+      for (int t = 0; t < kTokens; ++t) {
+        const I joined = join(add_int(sums.high[t][0], sums.high[t][1]),
+                              add_int(sums.low[t][0], sums.low[t][1]));
+        const F part = mul(to_float(joined), set1(x->scales[at + t]));
+        group_total[t] = b == 0 ? part : add(group_total[t], part);
+      }
+    }
+    F scale = group_scale(w, panel, g);
+    if (offset) {
+      const F o = group_offset(w, panel, g, scale);
+      for (int t = 0; t < kTokens; ++t) {
+        total[t] = fma(o, set1(x->sums[g * x->tokens + first_token + t]), total[t]);
+      }
+    }
+    if constexpr (kBook) scale = mul(scale, set1(w->unit));
+    for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    store_part(y + (first_token + t) * ldy + panel * kPanel, total[t], rows);
+  }
+}
+
+// The tokens four by four, while the codes of a panel are in the cache.
+template <Codes kCodes, int kHigh, bool kBook>
+void codes_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+              const float* bias, float* y, int64_t ldy) noexcept {
+  for (int64_t panel = begin; panel < end; ++panel) {
+    int64_t t = 0;
+    for (; t + 4 <= x->tokens; t += 4) {
+      codes_panel<kCodes, kHigh, kBook, 4>(w, panel, x, t, bias, y, ldy);
+    }
+    switch (x->tokens - t) {
+      case 3:
+        codes_panel<kCodes, kHigh, kBook, 3>(w, panel, x, t, bias, y, ldy);
+        break;
+      case 2:
+        codes_panel<kCodes, kHigh, kBook, 2>(w, panel, x, t, bias, y, ldy);
+        break;
+      case 1:
+        codes_panel<kCodes, kHigh, kBook, 1>(w, panel, x, t, bias, y, ldy);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+void multiply_codes(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                    const float* bias, float* y, int64_t ldy) noexcept {
+  switch (w->codes) {
+    case Codes::kInt8:
+      return codes_of<Codes::kInt8, 0, false>(w, begin, end, x, bias, y, ldy);
+    case Codes::kInt2:
+      if (w->high_bits == 1) {
+        return codes_of<Codes::kInt2, 1, false>(w, begin, end, x, bias, y, ldy);
+      }
+      return codes_of<Codes::kInt2, 0, false>(w, begin, end, x, bias, y, ldy);
+    default:
+      break;
+  }
+  if (w->high_bits == 1) return codes_of<Codes::kInt4, 1, false>(w, begin, end, x, bias, y, ldy);
+  if (w->high_bits == 2) return codes_of<Codes::kInt4, 2, false>(w, begin, end, x, bias, y, ldy);
+  if (w->by_book) return codes_of<Codes::kInt4, 0, true>(w, begin, end, x, bias, y, ldy);
+  codes_of<Codes::kInt4, 0, false>(w, begin, end, x, bias, y, ldy);
+}
+
+}  // namespace
+}  // namespace lathe::cpu

@@ -1,0 +1,68 @@
+// Integer lanes for packed codes on AVX-512 with VNNI: 64 bytes, the dwords of which belong to the
+// rows of a panel. Included after lanes_avx512.h; lanes_codes_avx2.h has the same functions.
+#pragma once
+
+#include "lathe/backend/cpu/lanes_avx512.h"
+
+namespace lathe::cpu {
+namespace {
+
+struct Bytes16 {
+  __m512i v;
+};
+
+template <int kBits>
+LANE I shift(I x) {  // to the right; to the left if negative
+  if constexpr (kBits > 0) return {_mm512_srli_epi32(x.v, kBits)};
+  if constexpr (kBits < 0) return {_mm512_slli_epi32(x.v, -kBits)};
+  return x;
+}
+LANE I and_bytes(I x, int mask) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(static_cast<char>(mask)))}; }
+LANE I or_int(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
+LANE I set1_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
+// 128·high + low.
+LANE I join(I high, I low) { return {_mm512_add_epi32(_mm512_slli_epi32(high.v, 7), low.v)}; }
+
+// Signed weights are raised by kSignedZero, since the multiplier takes unsigned ones.
+constexpr int32_t kSignedZero = 128;
+LANE I from_signed(I x) { return {_mm512_xor_si512(x.v, _mm512_set1_epi8(static_cast<char>(0x80)))}; }
+LANE Bytes16 load_book(const int8_t* p) {
+  const __m512i v = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return {from_signed({v}).v};
+}
+LANE I lookup_bytes(Bytes16 book, I index) { return {_mm512_shuffle_epi8(book.v, index.v)}; }
+
+// Four bytes of x for every row.
+LANE I quad(const int8_t* p) {
+  int32_t x;
+  __builtin_memcpy(&x, p, 4);
+  return {_mm512_set1_epi32(x)};
+}
+// acc + Σ over the four bytes of a dword. kSigned: what from_signed() or load_book() gave.
+template <bool kSigned>
+LANE I dot(I acc, I weights, I x) {
+  return {_mm512_dpbusd_epi32(acc.v, weights.v, x.v)};
+}
+// The low bytes of 16 dwords.
+LANE void store_bytes(int8_t* p, I x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+// The low bytes of the first 8 dwords.
+LANE void store_half(int8_t* p, I x) {
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
+}
+template <int kBits>
+LANE I shift_signed(I x) {
+  return {_mm512_srai_epi32(x.v, kBits)};
+}
+LANE I shift_left(I x, int bits) { return {_mm512_sll_epi32(x.v, _mm_cvtsi32_si128(bits))}; }
+LANE I sub_int(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+// |x| of floats as integers: in their order, infinity above the numbers and NaN above infinity.
+LANE I magnitude(F x) {
+  return {_mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(0x7fffffff))};
+}
+LANE I max_int(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
+LANE int32_t most_int(I x) { return _mm512_reduce_max_epi32(x.v); }
+
+}  // namespace
+}  // namespace lathe::cpu
