@@ -1,8 +1,10 @@
 // A fixed pool of worker threads with a spinning hand-off. Passed explicitly in a context, never
-// global. Work is split statically, and every output element is computed by one thread in one
-// order, so that results do not depend on the number of threads.
+// global. Work is claimed piece by piece by whoever is free, so that a worker whose core is busy
+// elsewhere holds nobody up; every output element is computed by one thread in one order, so that
+// results do not depend on the number of threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -14,7 +16,8 @@ namespace lathe {
 
 class ThreadPool {
  public:
-  // `threads` counts the calling thread; 0 means one per available core.
+  // `threads` counts the calling thread; 0 means one per core that cores.h chooses. Workers are
+  // kept on those cores where the machine has better and worse ones for them.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -23,8 +26,9 @@ class ThreadPool {
   int size() const { return size_; }
 
   // Calls fn(begin, end) on disjoint ranges that cover [0, count), the calling thread included.
-  // No range but the last is shorter than `grain`, and all begin at multiples of it. Not reentrant:
-  // a call from inside `fn` runs on the calling thread alone.
+  // No range but the last is shorter than `grain`, and all begin at multiples of it; which ranges
+  // they are differs from call to call. Work of up to one grain stays on the calling thread. Not
+  // reentrant: a call from inside `fn` runs on the calling thread alone.
   template <typename Fn>
   void parallel_for(int64_t count, int64_t grain, Fn&& fn) {
     if (count <= 0) return;
@@ -36,24 +40,25 @@ class ThreadPool {
     busy_.store(false);
   }
 
-  // The cores that this process may use.
+  // The threads that a pool of size 0 gets: see chosen_cores().
   static int available_cores();
 
  private:
   using Call = void (*)(void*, int64_t, int64_t);
   void run(Call call, void* fn, int64_t count, int64_t grain);
-  void work(int index);
-  void run_share(int index) const;
+  void work();
+  void claim();
 
   int size_;
   std::atomic<bool> busy_{false};
   std::atomic<bool> stop_{false};
+  // The job, written by the caller while no worker is inside.
   Call call_ = nullptr;
   void* fn_ = nullptr;
-  int64_t count_ = 0;
-  int64_t grain_ = 1;
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int> pending_{0};
+  int64_t count_ = 0, grain_ = 1, grains_ = 0;
+  // Who may touch the job: its number in the high bits, whether it is open, and the workers inside.
+  alignas(64) std::atomic<uint32_t> state_{0};
+  alignas(64) std::atomic<int64_t> next_{0};  // the first grain that nobody has claimed
   std::vector<std::thread> workers_;
 };
 
