@@ -2,10 +2,58 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 namespace lathe {
+namespace {
+
+struct Candidate {
+  int32_t id;
+  float logit;
+  double weight;
+};
+
+bool likelier(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+}
+
+// The first of the largest values. Sixteen maxima side by side, which the compiler turns into
+// vectors; the first of several equal ones is then looked up.
+int32_t first_of_largest(std::span<const float> x) {
+  constexpr size_t kLanes = 16;
+  float most[kLanes];
+  std::fill_n(most, kLanes, x[0]);
+  size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) most[j] = x[i + j] > most[j] ? x[i + j] : most[j];
+  }
+  for (; i < x.size(); ++i) most[0] = x[i] > most[0] ? x[i] : most[0];
+  const float largest = *std::max_element(most, most + kLanes);
+  const auto at = std::find(x.begin(), x.end(), largest);
+  return at == x.end() ? 0 : static_cast<int32_t>(at - x.begin());
+}
+
+// Moves the fewest candidates whose weights reach `wanted` to the front, likeliest first; gives
+// their number. Only these are sorted: they are sought among the likeliest 64, then four times as
+// many, and so on.
+size_t sort_until(std::vector<Candidate>& all, double wanted) {
+  double kept = 0;
+  size_t sorted = 0;
+  for (size_t next = 64; sorted < all.size(); next *= 4) {
+    const size_t end = std::min(all.size(), next);
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>(sorted);
+    const auto last = all.begin() + static_cast<std::ptrdiff_t>(end);
+    if (end < all.size()) std::nth_element(first, last - 1, all.end(), likelier);
+    std::sort(first, last, likelier);
+    for (; sorted < end; ++sorted) {
+      if (kept >= wanted) return sorted;
+      kept += all[sorted].weight;
+    }
+  }
+  return sorted;
+}
+
+}  // namespace
 
 Status validate(const SamplingOptions& o) {
   if (!(o.temperature >= 0) || !std::isfinite(o.temperature)) {
@@ -19,46 +67,44 @@ Status validate(const SamplingOptions& o) {
 }
 
 int32_t sample(std::span<const float> logits, const SamplingOptions& options, Rng& rng) {
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (options.temperature <= 0) return static_cast<int32_t>(best - logits.begin());
+  const int32_t best = first_of_largest(logits);
+  if (options.temperature <= 0) return best;
 
-  // Candidates, most likely first. With min-p, what lies below the threshold is never sorted.
-  const double largest = *best;
-  std::vector<int32_t> order;
+  const double largest = logits[static_cast<size_t>(best)];
   const double floor =
       options.min_p > 0 ? largest + options.temperature * std::log(options.min_p) : -INFINITY;
+  std::vector<Candidate> candidates;
+  candidates.reserve(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] >= floor) order.push_back(static_cast<int32_t>(i));
+    if (logits[i] >= floor) candidates.push_back({static_cast<int32_t>(i), logits[i], 0});
   }
-  const auto likelier = [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  };
-  if (options.top_k > 0 && options.top_k < static_cast<int64_t>(order.size())) {
-    std::partial_sort(order.begin(), order.begin() + options.top_k, order.end(), likelier);
-    order.resize(static_cast<size_t>(options.top_k));
-  } else {
-    std::sort(order.begin(), order.end(), likelier);
+  if (candidates.empty()) return best;  // nothing but NaN
+  // Which ones remain is decided without sorting all; the draw goes through them in order of id,
+  // or of likelihood where top-p has sorted them.
+  if (options.top_k > 0 && options.top_k < static_cast<int64_t>(candidates.size())) {
+    const auto end = candidates.begin() + options.top_k;
+    std::nth_element(candidates.begin(), end - 1, candidates.end(), likelier);
+    candidates.erase(end, candidates.end());
+    std::sort(candidates.begin(), candidates.end(),
+              [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
   }
-
-  std::vector<double> weights(order.size());
-  for (size_t i = 0; i < order.size(); ++i) {
-    weights[i] = std::exp((logits[static_cast<size_t>(order[i])] - largest) / options.temperature);
+  double total = 0;
+  for (Candidate& c : candidates) {
+    c.weight = std::exp((c.logit - largest) / options.temperature);
+    total += c.weight;
   }
-  double total = std::accumulate(weights.begin(), weights.end(), 0.0);
   if (options.top_p < 1) {
-    double kept = 0;
-    size_t count = 0;
-    while (count < weights.size() && kept < options.top_p * total) kept += weights[count++];
-    weights.resize(std::max<size_t>(1, count));
-    total = std::accumulate(weights.begin(), weights.end(), 0.0);
+    const size_t count = sort_until(candidates, options.top_p * total);
+    candidates.resize(std::max<size_t>(1, count));
+    total = 0;
+    for (const Candidate& c : candidates) total += c.weight;
   }
   double draw = rng.uniform() * total;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    draw -= weights[i];
-    if (draw < 0) return order[i];
+  for (const Candidate& c : candidates) {
+    draw -= c.weight;
+    if (draw < 0) return c.id;
   }
-  return order[weights.size() - 1];
+  return candidates.back().id;
 }
 
 }  // namespace lathe
