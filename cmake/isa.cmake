@@ -7,3 +7,7 @@ set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
   "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2")
 set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS
   "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
+# The tile unit, measured by `lathe doctor`.
+file(GLOB_RECURSE amx_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_amx.cc)
+set_source_files_properties(${amx_files} PROPERTIES COMPILE_OPTIONS
+  "-fno-exceptions;-mamx-tile;-mamx-int8;-mamx-bf16")

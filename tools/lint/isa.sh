@@ -16,7 +16,7 @@ check_objects() { # check_objects FOLDER SOURCES-EXPECTED
       head -n 10 <<<"$weak"
       bad=1
     fi
-  done < <(find "$folder" -type f \( -name '*_avx2.cc.o' -o -name '*_avx512.cc.o' \) -print0)
+  done < <(find "$folder" -type f \( -name '*_avx2.cc.o' -o -name '*_avx512.cc.o' -o -name '*_amx.cc.o' \) -print0)
   if [ "$found" -lt "$expected" ]; then
     echo "isa: $folder has $found object files of the $expected sources for an instruction set: build it first"
     bad=1

@@ -6,6 +6,13 @@
 
 #include "lathe/backend/cpu/kernel_tables.h"
 #include "lathe/backend/cpu/packed.h"
+#include "lathe/backend/cpu/peaks.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace lathe {
 namespace {
@@ -38,31 +45,57 @@ double read_bandwidth(ThreadPool& pool) {
   return static_cast<double>(kReadBytes) / best;
 }
 
-double arithmetic(ThreadPool& pool, const cpu::Kernels& kernels) {
-  std::atomic<float> total{0};
-  int64_t flops = 0, rounds = 100000;
-  const auto burn = [&](int64_t count) {
+// Operations per second of all threads; `burn(rounds, &ops)` does one thread's work.
+template <typename Burn>
+double rate(ThreadPool& pool, Burn burn) {
+  std::atomic<int64_t> total{0};
+  int64_t ops = 0, rounds = 100000;
+  const auto run = [&](int64_t count) {
     return seconds([&] {
-      pool.parallel_for(pool.size(), 1, [&](int64_t, int64_t) {
+      pool.parallel_for(pool.size(), 1, [&](int64_t begin, int64_t end) {
         int64_t of_round = 0;
-        total = kernels.burn(count, &of_round);
+        for (int64_t i = begin; i < end; ++i) total += static_cast<int64_t>(burn(count, &of_round));
       });
     });
   };
-  kernels.burn(1, &flops);
-  rounds = static_cast<int64_t>(static_cast<double>(rounds) * kBurnSeconds / burn(rounds)) + 1;
+  burn(1, &ops);
+  rounds = static_cast<int64_t>(static_cast<double>(rounds) * kBurnSeconds / run(rounds)) + 1;
   double best = 1e30;
-  for (int run = 0; run < kBurnRuns; ++run) best = std::min(best, burn(rounds));
-  return static_cast<double>(rounds) * static_cast<double>(flops) * pool.size() / best;
+  for (int i = 0; i < kBurnRuns; ++i) best = std::min(best, run(rounds));
+  return static_cast<double>(rounds) * static_cast<double>(ops) * pool.size() / best;
+}
+
+// The tile registers belong to a process that asks the kernel for them (Linux 5.16 and newer).
+bool has_amx() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kAll = kBf16 | kTile | kInt8;
+  return (d & kAll) == kAll && ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 
 }  // namespace
 
 Ceilings measure_ceilings(ThreadPool& pool) {
-  Ceilings c{pool.size(), read_bandwidth(pool), {}};
+  Ceilings c{pool.size(), read_bandwidth(pool), {}, {}};
   for (const Isa isa : available_isas()) {
-    c.arithmetic.push_back({isa, arithmetic(pool, cpu::kernels_of(isa))});
+    c.arithmetic.push_back({isa, rate(pool, cpu::kernels_of(isa).burn)});
   }
+#if defined(__x86_64__)
+  if (available_isas().front() == Isa::kAvx512) {
+    c.peaks.push_back({"bf16", "avx512", rate(pool, cpu::burn_bf16_avx512)});
+    c.peaks.push_back({"int8", "avx512", rate(pool, cpu::burn_int8_avx512)});
+  }
+  if (has_amx()) {
+    c.peaks.push_back({"bf16", "amx", rate(pool, cpu::burn_bf16_amx)});
+    c.peaks.push_back({"int8", "amx", rate(pool, cpu::burn_int8_amx)});
+  }
+#endif
   return c;
 }
 

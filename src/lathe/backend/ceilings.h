@@ -1,4 +1,4 @@
-// What this machine can do at most: read bandwidth and f32 arithmetic, for `lathe doctor` and as
+// What this machine can do at most: read bandwidth and arithmetic, for `lathe doctor` and as
 // the denominator of every kernel's share.
 #pragma once
 
@@ -17,9 +17,15 @@ struct Ceilings {
     double f32_flops_per_s;  // fused multiply-add counts two; all threads
   };
   std::vector<Arithmetic> arithmetic;  // available_isas(), best first
+  // Dot products of narrow types, of the units that this machine has.
+  struct Peak {
+    std::string type, unit;  // "bf16" or "int8"; "avx512" or "amx"
+    double ops_per_s;        // a multiply-add counts two; all threads
+  };
+  std::vector<Peak> peaks;
 };
 
-// The best of several short runs, in less than two seconds altogether. Needs 256 MB of memory.
+// The best of several short runs, in about two seconds altogether. Needs 256 MB of memory.
 Ceilings measure_ceilings(ThreadPool& pool);
 
 }  // namespace lathe

@@ -26,6 +26,21 @@ Measurement row(const char* metric, double value, const char* unit) {
   return m;
 }
 
+void add_rows(const Ceilings& c, std::vector<Measurement>& rows) {
+  const auto add = [&](const std::string& metric, double value, const char* unit) {
+    rows.push_back(row(metric.c_str(), value, unit));
+    rows.back().extra["threads"] = c.threads;
+    return &rows.back();
+  };
+  add("read_gb_per_s", c.read_bytes_per_s / 1e9, "GB/s");
+  for (const auto& a : c.arithmetic) {
+    add("f32_gflop_per_s", a.f32_flops_per_s / 1e9, "GFLOP/s")->extra["isa"] = name_of(a.isa);
+  }
+  for (const auto& peak : c.peaks) {
+    add(peak.type + "_gop_per_s", peak.ops_per_s / 1e9, "GOP/s")->extra["isa"] = peak.unit;
+  }
+}
+
 // Which kernel each format gets on this machine, and why not a better one.
 void explain(Isa isa) {
   fmt::print("\nkernels for a 1024 × 1024 matrix\n");
@@ -48,13 +63,11 @@ void explain(Isa isa) {
 
 Result<int> examine(const Options& options, const Common& common) {
   LATHE_TRY(const Isa isa, chosen_isa());
-  ThreadPool pool(common.threads);
-  const Ceilings ceilings = measure_ceilings(pool);
-  std::vector<Measurement> rows = {row("read_gb_per_s", ceilings.read_bytes_per_s / 1e9, "GB/s")};
-  for (const auto& a : ceilings.arithmetic) {
-    rows.push_back(row("f32_gflop_per_s", a.f32_flops_per_s / 1e9, "GFLOP/s"));
-    rows.back().extra["isa"] = name_of(a.isa);
-  }
+  ThreadPool pool(common.threads), alone(1);
+  std::vector<Ceilings> ceilings = {measure_ceilings(pool)};
+  if (pool.size() > 1) ceilings.push_back(measure_ceilings(alone));
+  std::vector<Measurement> rows;
+  for (const Ceilings& c : ceilings) add_rows(c, rows);
   const bool gpu = std::filesystem::exists("/proc/driver/nvidia/version");
   if (common.json) {
     nlohmann::json environment = {{"cpu", cpu_name()},
@@ -73,9 +86,12 @@ Result<int> examine(const Options& options, const Common& common) {
   fmt::print("kernels        {}\n", isas);
   fmt::print("memory         {:.1f} GB free\n",
              static_cast<double>(available_memory_bytes()) / 1e9);
-  fmt::print("read           {:.1f} GB/s\n", ceilings.read_bytes_per_s / 1e9);
-  for (const auto& a : ceilings.arithmetic) {
-    fmt::print("f32            {:.0f} GFLOP/s with {}\n", a.f32_flops_per_s / 1e9, name_of(a.isa));
+  for (const Measurement& m : rows) {
+    const std::string what = m.metric.substr(0, m.metric.find('_'));
+    const std::string unit =
+        m.extra.contains("isa") ? " with " + m.extra["isa"].get<std::string>() : "";
+    fmt::print("{:<14} {:.{}f} {}{}, threads: {}\n", what, m.value, m.value < 100 ? 1 : 0, m.unit,
+               unit, m.extra["threads"].get<int>());
   }
   fmt::print("gpu            {}\n",
              gpu ? "an NVIDIA driver is here; this build has no CUDA backend" : "none found");
