@@ -1,7 +1,6 @@
 #include "lathe/backend/tap_ops.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace lathe {
 namespace {
@@ -11,12 +10,18 @@ int64_t bytes_of(const Tensor& t) { return t.size() * 4; }
 }  // namespace
 
 template <typename Fn>
-Tensor TimedOps::timed(const char* kind, int64_t read_bytes, Fn&& fn, Total* also) {
+Tensor TimedOps::timed(const char* kind, int64_t read_bytes, Fn&& fn, const std::string* linear) {
   const auto start = std::chrono::steady_clock::now();
   Tensor out = fn();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  for (Total* total : {&by_kind_[kind], also}) {
+  if (recording_) {
+    using Microseconds = std::chrono::duration<double, std::micro>;
+    if (events_.empty()) first_ = start;
+    events_.push_back({linear ? *linear : kind, kind, Microseconds(start - first_).count(),
+                       1e6 * seconds, out.rows()});
+  }
+  for (Total* total : {&by_kind_[kind], linear ? &by_linear_[*linear] : nullptr}) {
     if (!total) continue;
     ++total->calls;
     total->tokens += out.rows();
@@ -29,6 +34,7 @@ Tensor TimedOps::timed(const char* kind, int64_t read_bytes, Fn&& fn, Total* als
 void TimedOps::clear() {
   by_kind_.clear();
   by_linear_.clear();
+  events_.clear();
 }
 
 Tensor TimedOps::embed(const WeightMatrix& table, std::span<const int32_t> ids, float scale) {
@@ -38,8 +44,7 @@ Tensor TimedOps::embed(const WeightMatrix& table, std::span<const int32_t> ids, 
 
 Tensor TimedOps::linear(const Linear& w, const Tensor& x) {
   return timed(
-      "linear", w.weight->bytes() + bytes_of(x), [&] { return inner().linear(w, x); },
-      &by_linear_[w.name]);
+      "linear", w.weight->bytes() + bytes_of(x), [&] { return inner().linear(w, x); }, &w.name);
 }
 
 std::vector<Tensor> TimedOps::linears(std::span<const Linear* const> ws, const Tensor& x) {
@@ -80,7 +85,9 @@ Tensor TimedOps::attention(const AttentionSpec& spec, int64_t layer,
   for (const SequenceSpan& span : spans) {
     int64_t positions = span.start + span.rows;
     if (spec.window > 0) positions = std::min(positions, span.rows + spec.window - 1);
-    read += positions * spec.kv_heads * spec.head_size * 2 * 4;
+    KvShape one_layer = span.cache->shape();
+    one_layer.layers = 1;
+    read += KvCache::bytes_for(one_layer, positions);
   }
   return timed("attention", read, [&] { return inner().attention(spec, layer, spans, q, k, v); });
 }

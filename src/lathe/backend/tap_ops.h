@@ -3,6 +3,7 @@
 // TimedOps is one of them: time and bytes per kind of operation and per Linear.
 #pragma once
 
+#include <chrono>
 #include <map>
 
 #include "lathe/backend/ops.h"
@@ -63,11 +64,22 @@ class TimedOps final : public WrappedOps {
     int64_t bytes = 0;
   };
 
+  // One call, for a trace.
+  struct Event {
+    std::string name;  // of the Linear, else the kind
+    const char* kind;
+    double start_us, duration_us;  // since the first recorded call
+    int64_t tokens;
+  };
+
   using WrappedOps::WrappedOps;
 
   const std::map<std::string, Total>& by_kind() const { return by_kind_; }  // "linear", "norm" …
   const std::map<std::string, Total>& by_linear() const { return by_linear_; }  // Linear::name
   void clear();
+  // From now on each call is also kept as an Event.
+  void record_events() { recording_ = true; }
+  const std::vector<Event>& events() const { return events_; }
 
   Tensor embed(const WeightMatrix& table, std::span<const int32_t> ids, float scale) override;
   Tensor linear(const Linear& w, const Tensor& x) override;
@@ -86,9 +98,12 @@ class TimedOps final : public WrappedOps {
 
  private:
   template <typename Fn>
-  Tensor timed(const char* kind, int64_t read_bytes, Fn&& fn, Total* also = nullptr);
+  Tensor timed(const char* kind, int64_t read_bytes, Fn&& fn, const std::string* linear = nullptr);
 
   std::map<std::string, Total> by_kind_, by_linear_;
+  bool recording_ = false;
+  std::chrono::steady_clock::time_point first_;
+  std::vector<Event> events_;
 };
 
 }  // namespace lathe

@@ -9,6 +9,7 @@
 #include "lathe/base/suggest.h"
 #include "lathe/generate/sampler.h"
 #include "lathe/model/forward.h"
+#include "lathe/profile/probe_list.h"
 
 namespace lathe {
 namespace {
@@ -27,37 +28,6 @@ double percentile(std::vector<double> values, double q) {
   return values[low] + (at - static_cast<double>(low)) * (values[high] - values[low]);
 }
 
-Measurement row(const char* task, const char* metric, double value, int64_t n, const char* unit,
-                const char* better) {
-  Measurement m;
-  m.task = task;
-  m.metric = metric;
-  m.value = value;
-  m.n = n;
-  m.unit = unit;
-  m.better = better;
-  return m;
-}
-
-Measurement median_row(const char* metric, const std::vector<double>& values, const char* unit,
-                       const char* better) {
-  Measurement m = row("latency", metric, percentile(values, 0.5),
-                      static_cast<int64_t>(values.size()), unit, better);
-  m.low = *std::min_element(values.begin(), values.end());
-  m.high = *std::max_element(values.begin(), values.end());
-  return m;
-}
-
-// Text-like tokens, the same for every variant of a model: any ids do for timing.
-std::vector<TokenId> prompt_of(const Model& model, int64_t length) {
-  std::vector<TokenId> ids;
-  Rng rng(1);
-  for (int64_t i = 0; i < length; ++i) {
-    ids.push_back(static_cast<TokenId>(rng.below(static_cast<uint64_t>(model.config.vocab))));
-  }
-  return ids;
-}
-
 struct Timing {
   double ttft_ms, prefill_ms;
   std::vector<double> between_ms;
@@ -65,8 +35,8 @@ struct Timing {
 
 Result<Timing> time_once(const Engine& engine, int64_t prompt, int64_t generated) {
   const Model& model = *engine.model;
-  LATHE_TRY(KvCache cache, KvCache::create(model.config.kv_shape(), prompt + generated));
-  const std::vector<TokenId> ids = prompt_of(model, prompt);
+  LATHE_TRY(KvCache cache, KvCache::create(model.kv_shape(), prompt + generated));
+  const std::vector<TokenId> ids = timing_tokens(model, prompt);
   Rng rng(0);
   const auto draw = [&](const Tensor& out) {
     return sample({out.data(), static_cast<size_t>(out.cols())}, {}, rng);
@@ -113,12 +83,12 @@ Result<std::vector<Measurement>> run_latency(const ProbeContext& context, const 
   }
   const auto steps = static_cast<int64_t>(all_between.size());
   std::vector<Measurement> rows = {
-      median_row("decode_tokens_per_s", decode, "tok/s", "higher"),
-      median_row("prefill_tokens_per_s", prefill, "tok/s", "higher"),
-      median_row("ttft_ms", ttft, "ms", "lower"),
-      row("latency", "itl_ms_p50", percentile(all_between, 0.5), steps, "ms", "lower"),
-      row("latency", "itl_ms_p90", percentile(all_between, 0.9), steps, "ms", "lower"),
-      row("latency", "itl_ms_p99", percentile(all_between, 0.99), steps, "ms", "lower")};
+      median_row("latency", "decode_tokens_per_s", decode, "tok/s", "higher"),
+      median_row("latency", "prefill_tokens_per_s", prefill, "tok/s", "higher"),
+      median_row("latency", "ttft_ms", ttft, "ms", "lower"),
+      probe_row("latency", "itl_ms_p50", percentile(all_between, 0.5), steps, "ms", "lower"),
+      probe_row("latency", "itl_ms_p90", percentile(all_between, 0.9), steps, "ms", "lower"),
+      probe_row("latency", "itl_ms_p99", percentile(all_between, 0.99), steps, "ms", "lower")};
   for (Measurement& m : rows) {
     m.extra["prompt_tokens"] = prompt;
     m.extra["generated_tokens"] = generated;
@@ -136,10 +106,11 @@ Result<std::vector<Measurement>> run_size(const ProbeContext& context, const nlo
   }
   const auto stored = static_cast<double>(model.stored_bytes);
   return std::vector<Measurement>{
-      row("size", "disk_bytes", disk, 1, "bytes", "lower"),
-      row("size", "weights_bytes", static_cast<double>(model.weights_bytes), 1, "bytes", "lower"),
-      row("size", "bits_per_weight", 8 * stored / static_cast<double>(model.parameters), 1, "bits",
-          "lower")};
+      probe_row("size", "disk_bytes", disk, 1, "bytes", "lower"),
+      probe_row("size", "weights_bytes", static_cast<double>(model.weights_bytes), 1, "bytes",
+                "lower"),
+      probe_row("size", "bits_per_weight", 8 * stored / static_cast<double>(model.parameters), 1,
+                "bits", "lower")};
 }
 
 Result<std::vector<Measurement>> run_memory(const ProbeContext& context, const nlohmann::json&) {
@@ -147,9 +118,10 @@ Result<std::vector<Measurement>> run_memory(const ProbeContext& context, const n
   const auto kv = static_cast<double>(KvCache::peak_bytes());
   const auto activations = static_cast<double>(Tensor::peak_bytes());
   return std::vector<Measurement>{
-      row("memory", "peak_engine_bytes", weights + kv + activations, 1, "bytes", "lower"),
-      row("memory", "kv_bytes", kv, 1, "bytes", "lower"),
-      row("memory", "peak_rss_bytes", static_cast<double>(peak_rss_bytes()), 1, "bytes", "lower")};
+      probe_row("memory", "peak_engine_bytes", weights + kv + activations, 1, "bytes", "lower"),
+      probe_row("memory", "kv_bytes", kv, 1, "bytes", "lower"),
+      probe_row("memory", "peak_rss_bytes", static_cast<double>(peak_rss_bytes()), 1, "bytes",
+                "lower")};
 }
 
 const ProbeKind* find_kind(const std::string& name) {
@@ -161,6 +133,36 @@ const ProbeKind* find_kind(const std::string& name) {
 
 }  // namespace
 
+Measurement probe_row(const char* task, std::string metric, double value, int64_t n,
+                      const char* unit, const char* better) {
+  Measurement m;
+  m.task = task;
+  m.metric = std::move(metric);
+  m.value = value;
+  m.n = n;
+  m.unit = unit;
+  m.better = better;
+  return m;
+}
+
+Measurement median_row(const char* task, std::string metric, const std::vector<double>& values,
+                       const char* unit, const char* better) {
+  Measurement m = probe_row(task, std::move(metric), percentile(values, 0.5),
+                            static_cast<int64_t>(values.size()), unit, better);
+  m.low = *std::min_element(values.begin(), values.end());
+  m.high = *std::max_element(values.begin(), values.end());
+  return m;
+}
+
+std::vector<TokenId> timing_tokens(const Model& model, int64_t length, uint64_t seed) {
+  std::vector<TokenId> ids;
+  Rng rng(seed);
+  for (int64_t i = 0; i < length; ++i) {
+    ids.push_back(static_cast<TokenId>(rng.below(static_cast<uint64_t>(model.config.vocab))));
+  }
+  return ids;
+}
+
 const std::vector<ProbeKind>& probe_kinds() {
   static const std::vector<ProbeKind> kinds = {
       {"size", "bytes on disk and in memory, bits per weight", nlohmann::json::object(), run_size},
@@ -168,6 +170,8 @@ const std::vector<ProbeKind>& probe_kinds() {
        "time to first token, prefill and decode speed, time between tokens",
        {{"prompt", 128}, {"generate", 64}, {"repetitions", 5}, {"warm_up", 1}},
        run_latency},
+      batch_probe(),
+      roofline_probe(),
       {"memory", "the engine's own accounting and the peak of the process",
        nlohmann::json::object(), run_memory}};
   return kinds;
