@@ -1,5 +1,6 @@
 // Attention against a plain double reference: grouped heads, windows, caps, several sequences, long
-// caches; the same bits for every number of threads; prefill against token by token.
+// caches; every type of the cache; the same bits for every number of threads; prefill against token
+// by token.
 #include <algorithm>
 #include <cmath>
 
@@ -18,10 +19,12 @@ struct Case {
     int64_t start, rows;
   };
   std::vector<Sequence> sequences;
+  KvType type = KvType::kF32;
 
   std::string repro(Isa isa) const {
-    std::string s = fmt::format("isa={} heads={} kv_heads={} head_size={} window={} cap={} spans=",
-                                name_of(isa), heads, kv_heads, head_size, window, soft_cap);
+    std::string s = fmt::format(
+        "isa={} kv={} heads={} kv_heads={} head_size={} window={} cap={} spans=", name_of(isa),
+        name_of(type), heads, kv_heads, head_size, window, soft_cap);
     for (const auto& q : sequences) s += fmt::format("{}+{} ", q.start, q.rows);
     return s;
   }
@@ -61,14 +64,18 @@ Data make(const Case& c) {
   int64_t rows = 0;
   for (const auto& s : c.sequences) {
     d.caches.push_back(
-        KvCache::create({kLayers, c.kv_heads, c.head_size}, s.start + s.rows + 3).value());
+        KvCache::create({kLayers, c.kv_heads, c.head_size, c.type}, s.start + s.rows + 3).value());
+    const auto size = static_cast<size_t>(c.head_size);
+    std::vector<float> key(size), value(size);
     Rng rng(static_cast<uint64_t>(s.start + 1));
     for (int64_t h = 0; h < c.kv_heads; ++h) {
       // What lies past the filled positions must not matter.
-      for (int64_t i = 0; i < d.caches.back().capacity() * c.head_size; ++i) {
-        const bool filled = i < s.start * c.head_size;
-        d.caches.back().keys(kLayer, h)[i] = filled ? static_cast<float>(rng.normal()) : NAN;
-        d.caches.back().values(kLayer, h)[i] = filled ? static_cast<float>(rng.normal()) : NAN;
+      for (int64_t at = 0; at < d.caches.back().capacity(); ++at) {
+        for (size_t i = 0; i < size; ++i) {
+          key[i] = at < s.start ? static_cast<float>(rng.normal()) : NAN;
+          value[i] = at < s.start ? static_cast<float>(rng.normal()) : NAN;
+        }
+        d.caches.back().write(kLayer, h, at, key.data(), value.data());
       }
     }
     rows += s.rows;
@@ -84,19 +91,19 @@ Data make(const Case& c) {
   return d;
 }
 
-// Expected value and the size of what was summed, for one query and one component.
+// Expected value of one query, from what the cache holds.
 std::vector<double> reference(const Data& d, const SequenceSpan& span, int64_t row, int64_t head) {
   const AttentionSpec& s = d.spec;
   const int64_t kv = head / (s.heads / s.kv_heads), position = span.start + row;
   const int64_t from = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
   const float* q = d.q.row(span.first_row + row) + head * s.head_size;
   std::vector<double> scores;
+  std::vector<float> key(static_cast<size_t>(s.head_size)), value(key);
   double most = -1e300;
   for (int64_t p = from; p <= position; ++p) {
     double score = 0;
-    for (int64_t i = 0; i < s.head_size; ++i) {
-      score += double{q[i]} * span.cache->keys(kLayer, kv)[p * s.head_size + i];
-    }
+    span.cache->read(kLayer, kv, p, key.data(), value.data());
+    for (size_t i = 0; i < key.size(); ++i) score += double{q[i]} * key[i];
     score *= s.scale;
     if (s.soft_cap > 0) score = s.soft_cap * std::tanh(score / s.soft_cap);
     scores.push_back(score);
@@ -107,35 +114,69 @@ std::vector<double> reference(const Data& d, const SequenceSpan& span, int64_t r
   for (int64_t p = from; p <= position; ++p) {
     const double weight = std::exp(scores[static_cast<size_t>(p - from)] - most);
     total += weight;
-    for (int64_t i = 0; i < s.head_size; ++i) {
-      out[static_cast<size_t>(i)] += weight * span.cache->values(kLayer, kv)[p * s.head_size + i];
-    }
+    span.cache->read(kLayer, kv, p, key.data(), value.data());
+    for (size_t i = 0; i < value.size(); ++i) out[i] += weight * value[i];
   }
   for (double& v : out) v /= total;
   return out;
 }
 
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8};
+
 class AttentionTest : public ::testing::TestWithParam<Isa> {};
 
+// Against the reference over the values as the cache holds them: the kernels add no error of their
+// own to that of the type.
 TEST_P(AttentionTest, EqualsTheReference) {
   const auto one = testing::ops_of(GetParam(), 1), three = testing::ops_of(GetParam(), 3);
-  for (const Case& c : cases()) {
-    Data d = make(c), other = make(c);
-    const Tensor y = one->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
-    const Tensor z = three->attention(other.spec, kLayer, other.spans, other.q, other.k, other.v);
-    ASSERT_EQ(testing::values_of(y), testing::values_of(z)) << "threads: " << c.repro(GetParam());
-    for (const SequenceSpan& span : d.spans) {
-      for (int64_t row = 0; row < span.rows; ++row) {
-        for (int64_t head = 0; head < c.heads; ++head) {
-          const std::vector<double> want = reference(d, span, row, head);
-          const float* got = y.row(span.first_row + row) + head * c.head_size;
-          for (int64_t i = 0; i < c.head_size; ++i) {
-            ASSERT_NEAR(got[i], want[static_cast<size_t>(i)], 1e-5)
-                << c.repro(GetParam()) << "row=" << row << " head=" << head << " i=" << i;
+  for (Case c : cases()) {
+    for (const KvType type : kTypes) {
+      c.type = type;
+      Data d = make(c), other = make(c);
+      const Tensor y = one->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
+      const Tensor z = three->attention(other.spec, kLayer, other.spans, other.q, other.k, other.v);
+      ASSERT_EQ(testing::values_of(y), testing::values_of(z)) << "threads: " << c.repro(GetParam());
+      for (const SequenceSpan& span : d.spans) {
+        for (int64_t row = 0; row < span.rows; ++row) {
+          for (int64_t head = 0; head < c.heads; ++head) {
+            const std::vector<double> want = reference(d, span, row, head);
+            const float* got = y.row(span.first_row + row) + head * c.head_size;
+            for (int64_t i = 0; i < c.head_size; ++i) {
+              ASSERT_NEAR(got[i], want[static_cast<size_t>(i)], 1e-5)
+                  << c.repro(GetParam()) << "row=" << row << " head=" << head << " i=" << i;
+            }
           }
         }
       }
     }
+  }
+}
+
+// What a type of the cache costs against f32: relative error of the whole result, two-sided, so
+// that a type that is not in use shows as well.
+TEST_P(AttentionTest, ErrorOfEachType) {
+  struct Bound {
+    KvType type;
+    double low, high;
+  };
+  const auto ops = testing::ops_of(GetParam(), 1);
+  Case c{8, 2, 64, 0, 0, {{200, 40}}};
+  Data exact = make(c);
+  const Tensor want = ops->attention(exact.spec, kLayer, exact.spans, exact.q, exact.k, exact.v);
+  for (const Bound& bound : {Bound{KvType::kF16, 1e-5, 1e-3}, Bound{KvType::kBf16, 1e-3, 8e-3},
+                             Bound{KvType::kInt8, 2e-3, 2e-2}}) {
+    c.type = bound.type;
+    Data d = make(c);
+    const Tensor got = ops->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < got.size(); ++i) {
+      const double e = double{got.data()[i]} - want.data()[i];
+      difference += e * e;
+      size += double{want.data()[i]} * want.data()[i];
+    }
+    const double relative = std::sqrt(difference / size);
+    EXPECT_GT(relative, bound.low) << c.repro(GetParam());
+    EXPECT_LT(relative, bound.high) << c.repro(GetParam());
   }
 }
 

@@ -122,12 +122,12 @@ TEST(CeilingsTest, ArePlausible) {
 TEST(KvCacheTest, KeepsItsBooks) {
   const int64_t before = KvCache::live_bytes();
   {
-    KvCache a = KvCache::create({2, 3, 8}, 100).value();
+    KvCache a = KvCache::create({2, 3, 16}, 100).value();
     EXPECT_EQ(KvCache::live_bytes(), before);
     a.set_length(10);
-    EXPECT_EQ(KvCache::live_bytes() - before, 2 * 2 * 3 * 8 * 10 * 4);
+    EXPECT_EQ(KvCache::live_bytes() - before, 2 * 2 * 3 * 16 * 10 * 4);
     a.set_length(5);  // what was filled stays counted
-    EXPECT_EQ(KvCache::live_bytes() - before, 2 * 2 * 3 * 8 * 10 * 4);
+    EXPECT_EQ(KvCache::live_bytes() - before, 2 * 2 * 3 * 16 * 10 * 4);
     KvCache b = std::move(a);
     EXPECT_EQ(b.length(), 5);
     EXPECT_EQ(b.keys(1, 2) - b.keys(0, 0), (2 * 3 + 2) * 100 * 8);

@@ -22,7 +22,8 @@ TEST(ThreadPool, CoversEveryElementOnce) {
           ASSERT_TRUE(end == count || end - begin >= grain) << begin << " " << end;
           for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
         });
-        for (const auto& s : seen) ASSERT_EQ(s.load(), 1) << threads << " " << count << " " << grain;
+        for (const auto& s : seen)
+          ASSERT_EQ(s.load(), 1) << threads << " " << count << " " << grain;
       }
     }
   }

@@ -3,8 +3,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cmath>
+#include <cstring>
 #include <utility>
+
+#include "lathe/base/suggest.h"
+#include "lathe/tensor/dtype.h"
 
 namespace lathe {
 namespace {
@@ -18,27 +24,127 @@ void count(int64_t bytes) {
   }
 }
 
+constexpr std::array<const char*, 4> kNames = {"f32", "f16", "bf16", "int8"};
+
+int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// What encodes and decodes one element; int8 with the scale of its row.
+struct Codec {
+  KvType type;
+  float scale;  // int8 only
+
+  void put(uint8_t* base, int64_t i, float x) const {
+    if (type == KvType::kF32) {
+      std::memcpy(base + 4 * i, &x, 4);
+    } else if (type == KvType::kInt8) {
+      // Not finite, or all zeros: the scale says it all.
+      const bool usable = scale > 0 && std::isfinite(scale);
+      const auto q = static_cast<int8_t>(usable ? std::lrint(x / scale) : 0);
+      std::memcpy(base + i, &q, 1);
+    } else {
+      const uint16_t h = type == KvType::kF16 ? f32_to_f16(x) : f32_to_bf16(x);
+      std::memcpy(base + 2 * i, &h, 2);
+    }
+  }
+
+  float get(const uint8_t* base, int64_t i) const {
+    float x = 0;
+    if (type == KvType::kF32) {
+      std::memcpy(&x, base + 4 * i, 4);
+    } else if (type == KvType::kInt8) {
+      x = scale * static_cast<float>(static_cast<int8_t>(base[i]));
+    } else {
+      uint16_t h = 0;
+      std::memcpy(&h, base + 2 * i, 2);
+      x = type == KvType::kF16 ? f16_to_f32(h) : bf16_to_f32(h);
+    }
+    return x;
+  }
+};
+
+float scale_of(const float* x, int64_t n) {
+  float most = 0;
+  bool finite = true;
+  for (int64_t i = 0; i < n; ++i) {
+    most = std::max(most, std::abs(x[i]));
+    finite = finite && std::isfinite(x[i]);
+  }
+  return finite ? most / 127.0f : NAN;
+}
+
 }  // namespace
 
+std::string name_of(KvType type) { return kNames[static_cast<size_t>(type)]; }
+
+Result<KvType> parse_kv_type(const std::string& name) {
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    if (name == kNames[i]) return static_cast<KvType>(i);
+  }
+  return bad_input("unknown type '{}' of the key-value cache", name)
+      .with_hint(suggest(name, {kNames.begin(), kNames.end()}));
+}
+
+int64_t element_bytes(KvType type) {
+  return type == KvType::kF32 ? 4 : type == KvType::kInt8 ? 1 : 2;
+}
+
 int64_t KvCache::bytes_for(const KvShape& shape, int64_t positions) {
-  return shape.layers * 2 * shape.kv_heads * shape.head_size * positions *
-         static_cast<int64_t>(sizeof(float));
+  const int64_t scales = shape.type == KvType::kInt8 ? 2 * 4 : 0;
+  const int64_t row = (shape.head_size + shape.value_stride()) * element_bytes(shape.type) + scales;
+  return shape.layers * shape.kv_heads * positions * row;
 }
 
 Result<KvCache> KvCache::create(const KvShape& shape, int64_t capacity) {
   KvCache cache;
   cache.shape_ = shape;
   cache.capacity_ = capacity;
-  cache.mapped_bytes_ = std::max<int64_t>(1, bytes_for(shape, capacity));
+  cache.rounded_ = round_up(std::max<int64_t>(1, capacity), kKeyBlock);
+  const int64_t size = element_bytes(shape.type);
+  cache.key_bytes_ = round_up(cache.rounded_ * shape.head_size * size, 64);
+  cache.scale_offset_ =
+      cache.key_bytes_ + round_up(cache.rounded_ * shape.value_stride() * size, 64);
+  cache.head_bytes_ = cache.scale_offset_;
+  if (shape.type == KvType::kInt8) cache.head_bytes_ += 2 * 4 * cache.rounded_;
+  cache.mapped_bytes_ = std::max<int64_t>(1, shape.layers * shape.kv_heads * cache.head_bytes_);
   void* address = ::mmap(nullptr, static_cast<size_t>(cache.mapped_bytes_), PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) {
     return no_room("a key-value cache of {} positions needs {} bytes", capacity,
                    cache.mapped_bytes_)
-        .with_hint("use a shorter context or a smaller batch");
+        .with_hint("use a shorter context, a smaller batch or a smaller type (--kv)");
   }
-  cache.data_ = static_cast<float*>(address);
+  cache.data_ = static_cast<uint8_t*>(address);
   return cache;
+}
+
+void KvCache::write(int64_t layer, int64_t head, int64_t position, const float* key,
+                    const float* value) {
+  const int64_t size = shape_.head_size, bytes = element_bytes(shape_.type);
+  uint8_t* keys =
+      at(layer, head) + (position / kKeyBlock * kKeyBlock * size + position % kKeyBlock) * bytes;
+  uint8_t* values = at(layer, head) + key_bytes_ + position * shape_.value_stride() * bytes;
+  Codec of_key{shape_.type, 0}, of_value{shape_.type, 0};
+  if (shape_.type == KvType::kInt8) {
+    float* s = scales(layer, head);
+    of_key.scale = s[position] = scale_of(key, size);
+    of_value.scale = s[rounded_ + position] = scale_of(value, size);
+  }
+  for (int64_t i = 0; i < size; ++i) of_key.put(keys, i * kKeyBlock, key[i]);
+  for (int64_t i = 0; i < size; ++i) of_value.put(values, i, value[i]);
+}
+
+void KvCache::read(int64_t layer, int64_t head, int64_t position, float* key, float* value) const {
+  const int64_t size = shape_.head_size, bytes = element_bytes(shape_.type);
+  const uint8_t* keys =
+      at(layer, head) + (position / kKeyBlock * kKeyBlock * size + position % kKeyBlock) * bytes;
+  const uint8_t* values = at(layer, head) + key_bytes_ + position * shape_.value_stride() * bytes;
+  Codec of_key{shape_.type, 0}, of_value{shape_.type, 0};
+  if (shape_.type == KvType::kInt8) {
+    of_key.scale = scales(layer, head)[position];
+    of_value.scale = scales(layer, head)[rounded_ + position];
+  }
+  for (int64_t i = 0; i < size; ++i) key[i] = of_key.get(keys, i * kKeyBlock);
+  for (int64_t i = 0; i < size; ++i) value[i] = of_value.get(values, i);
 }
 
 KvCache::KvCache(KvCache&& other) noexcept { *this = std::move(other); }
@@ -49,6 +155,10 @@ KvCache& KvCache::operator=(KvCache&& other) noexcept {
   shape_ = other.shape_;
   capacity_ = std::exchange(other.capacity_, 0);
   length_ = std::exchange(other.length_, 0);
+  rounded_ = other.rounded_;
+  key_bytes_ = other.key_bytes_;
+  scale_offset_ = other.scale_offset_;
+  head_bytes_ = other.head_bytes_;
   mapped_bytes_ = std::exchange(other.mapped_bytes_, 0);
   counted_ = std::exchange(other.counted_, 0);
   data_ = std::exchange(other.data_, nullptr);

@@ -1,21 +1,38 @@
-// KvCache: keys and values of one sequence, all layers, f32.
-// Layout: layer → key or value → head → position → D, so that one head's keys are one run of
-// memory. The block is reserved whole and given by the system page by page as positions are
-// written.
+// KvCache: keys and values of one sequence, all layers, as f32, f16, bf16 or int8.
+//
+// Layout: layer → head → keys or values. Keys lie in blocks of 16 positions, [D][16] each, so that
+// scores of 16 positions come from whole vectors without a transposition; values as [position][Dv],
+// Dv = D rounded up to 16 with zeros. int8 values are symmetric with one f32 scale per head and
+// position, x ≈ scale · q, |q| ≤ 127, scale = max|x| / 127; a row that holds a value that is not
+// finite gets a scale of NaN. The block is reserved whole and given by the system page by page as
+// positions are written.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "lathe/base/result.h"
 
 namespace lathe {
 
+enum class KvType : uint8_t { kF32, kF16, kBf16, kInt8 };
+
+std::string name_of(KvType type);  // "f32", "f16", "bf16", "int8"
+Result<KvType> parse_kv_type(const std::string& name);
+// Bytes of one element, scales not counted.
+int64_t element_bytes(KvType type);
+
 struct KvShape {
   int64_t layers, kv_heads, head_size;
+  KvType type = KvType::kF32;
+
+  int64_t value_stride() const { return (head_size + 15) / 16 * 16; }  // Dv
 };
 
 class KvCache {
  public:
+  static constexpr int64_t kKeyBlock = 16;  // positions of a block of keys
+
   // Refuses (kNoRoom) when the system has no room for `capacity` positions.
   static Result<KvCache> create(const KvShape& shape, int64_t capacity);
   KvCache(KvCache&& other) noexcept;
@@ -31,9 +48,18 @@ class KvCache {
   int64_t length() const { return length_; }
   void set_length(int64_t positions);
 
-  // [capacity, D] of one head.
-  float* keys(int64_t layer, int64_t head) { return at(layer, 0, head); }
-  float* values(int64_t layer, int64_t head) { return at(layer, 1, head); }
+  // Key and value [D] of one head at one position, converted (round to nearest even) on the way.
+  void write(int64_t layer, int64_t head, int64_t position, const float* key, const float* value);
+  void read(int64_t layer, int64_t head, int64_t position, float* key, float* value) const;
+
+  // For kernels, in the layout above; alignment 64.
+  const void* keys(int64_t layer, int64_t head) const { return at(layer, head); }
+  const void* values(int64_t layer, int64_t head) const { return at(layer, head) + key_bytes_; }
+  // [capacity] of one head; int8 only.
+  const float* key_scales(int64_t layer, int64_t head) const { return scales(layer, head); }
+  const float* value_scales(int64_t layer, int64_t head) const {
+    return scales(layer, head) + rounded_;
+  }
 
   // Bytes of `positions` positions.
   static int64_t bytes_for(const KvShape& shape, int64_t positions);
@@ -45,15 +71,20 @@ class KvCache {
  private:
   KvCache() = default;
   void release();
-  float* at(int64_t layer, int64_t which, int64_t head) const {
-    return data_ + ((layer * 2 + which) * shape_.kv_heads + head) * capacity_ * shape_.head_size;
+  uint8_t* at(int64_t layer, int64_t head) const {
+    return data_ + (layer * shape_.kv_heads + head) * head_bytes_;
+  }
+  float* scales(int64_t layer, int64_t head) const {
+    return reinterpret_cast<float*>(at(layer, head) + scale_offset_);
   }
 
   KvShape shape_{};
   int64_t capacity_ = 0, length_ = 0;
+  int64_t rounded_ = 0;  // capacity in whole blocks of keys
+  int64_t key_bytes_ = 0, scale_offset_ = 0, head_bytes_ = 0;
   int64_t mapped_bytes_ = 0;
   int64_t counted_ = 0;  // positions counted in live_bytes(): the most that were ever filled
-  float* data_ = nullptr;
+  uint8_t* data_ = nullptr;
 };
 
 }  // namespace lathe

@@ -14,8 +14,8 @@ struct CoreChoice {
 
 // Chooses among `allowed` (CPU numbers): one thread per physical core, since two on one core share
 // its arithmetic and its port to memory; only the fast ones of a hybrid processor; and no more than
-// a cgroup's CPU quota pays for. `wanted` threads (0: all of these) are kept on as few NUMA nodes as
-// can hold them, beginning with the one of `current`, so that weights and their readers lie
+// a cgroup's CPU quota pays for. `wanted` threads (0: all of these) are kept on as few NUMA nodes
+// as can hold them, beginning with the one of `current`, so that weights and their readers lie
 // together. What the kernel does not tell is taken as uniform. `root` stands before /sys, for
 // tests.
 CoreChoice choose_cores(const std::vector<int>& allowed, int wanted, int current,

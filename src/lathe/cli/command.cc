@@ -66,6 +66,16 @@ bool colour_wanted() {
   return isatty(STDOUT_FILENO) == 1 && (!no_colour || !*no_colour);
 }
 
+void add_kv_option(CLI::App& app, std::string& kv) {
+  kv = "f32";
+  app.add_option("--kv", kv, "Type of the key-value cache: f32 (default), f16, bf16, int8")
+      ->check([](const std::string& name) {
+        const auto type = parse_kv_type(name);
+        if (type.ok()) return std::string();
+        return type.error().message + "; " + type.error().hint;
+      });
+}
+
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> out;
   for (size_t begin = 0; begin <= text.size();) {

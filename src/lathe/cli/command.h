@@ -22,6 +22,9 @@ struct Common {
   int64_t context = 0;
 
   EngineOptions engine() const { return {device, threads, context}; }
+  EngineOptions engine(const std::string& kv) const {
+    return {device, threads, context, parse_kv_type(kv).value()};
+  }
 };
 
 // Runs a command once its options are parsed; gives the exit code.
@@ -59,6 +62,9 @@ nlohmann::json json_result(const std::string& command, const nlohmann::json& mod
 void print_json(const nlohmann::json& json);
 // True when stdout is a terminal that wants colours (NO_COLOR is honoured).
 bool colour_wanted();
+
+// --kv, for commands that keep a key-value cache; `kv` receives a name that parse_kv_type() knows.
+void add_kv_option(CLI::App& app, std::string& kv);
 
 // "a,b" → {"a", "b"}.
 std::vector<std::string> split_list(const std::string& text);

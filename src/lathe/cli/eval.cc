@@ -9,7 +9,7 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, tasks = "perplexity", samples;
+  std::string model, tasks = "perplexity", samples, kv;
   std::vector<std::string> settings;
   int64_t limit = 0;
 };
@@ -48,7 +48,7 @@ Result<int> evaluate(const Options& options, const Common& common) {
     tasks.push_back(std::move(task));
   }
   if (tasks.empty()) return bad_input("--tasks names no task");
-  LATHE_TRY(const Engine engine, open_engine(options.model, common.engine()));
+  LATHE_TRY(const Engine engine, open_engine(options.model, common.engine(options.kv)));
   std::vector<Measurement> rows;
   std::string lines;
   for (const auto& task : tasks) {
@@ -86,6 +86,7 @@ Result<int> evaluate(const Options& options, const Common& common) {
 Body add_eval(CLI::App& app, const Common& common) {
   auto options = std::make_shared<Options>();
   app.add_option("model", options->model, "MODEL")->required();
+  add_kv_option(app, options->kv);
   app.add_option("--tasks", options->tasks, "Comma-separated tasks (default: perplexity)");
   app.add_option("--limit", options->limit, "At most this many samples of each task")
       ->check(CLI::NonNegativeNumber);

@@ -10,7 +10,7 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, prompt, system;
+  std::string model, prompt, system, kv;
   bool chat = false;
   int64_t max_tokens = 256;
   std::vector<std::string> stops;
@@ -45,7 +45,7 @@ Result<std::string> as_chat(const Options& options, const Tokenizer& tokenizer,
 
 Result<int> run(const Options& options, const Common& common) {
   LATHE_TRY(std::string prompt, read_prompt(options));
-  LATHE_TRY(const Engine engine, open_engine(options.model, common.engine()));
+  LATHE_TRY(const Engine engine, open_engine(options.model, common.engine(options.kv)));
   if (options.chat) {
     LATHE_TRY(prompt, as_chat(options, *engine.tokenizer, std::move(prompt)));
   }
@@ -80,6 +80,7 @@ Result<int> run(const Options& options, const Common& common) {
 Body add_run(CLI::App& app, const Common& common) {
   auto options = std::make_shared<Options>();
   app.add_option("model", options->model, "MODEL")->required();
+  add_kv_option(app, options->kv);
   app.add_option("-p,--prompt", options->prompt, "The prompt; without it, read from stdin");
   app.add_flag("--chat", options->chat, "Put the prompt into the model's chat template");
   app.add_option("--system", options->system, "System message (with --chat)");

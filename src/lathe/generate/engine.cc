@@ -40,7 +40,7 @@ Result<Engine> open_engine(const std::string& model, const EngineOptions& option
   LATHE_TRY(const std::string path, resolve_model(model));
   LATHE_TRY(const auto checkpoint, open_checkpoint(path));
   LATHE_TRY(engine.tokenizer, tokenizer_of(*checkpoint));
-  LATHE_TRY(engine.model, load_model(*checkpoint, *engine.ops, {options.context}));
+  LATHE_TRY(engine.model, load_model(*checkpoint, *engine.ops, {options.context, options.kv}));
   if (engine.tokenizer->vocab_size() > engine.model->config.vocab) {
     return bad_input("{}: the tokenizer has {} tokens, the model only {}", path,
                      engine.tokenizer->vocab_size(), engine.model->config.vocab)

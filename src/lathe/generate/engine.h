@@ -15,6 +15,7 @@ struct EngineOptions {
       "auto";           // "cpu", "auto"; "check" runs the chosen kernels beside the portable ones
   int threads = 0;      // 0: one per core
   int64_t context = 0;  // 0: the model's own, at most 4096
+  KvType kv = KvType::kF32;  // how keys and values are kept
 };
 
 struct Engine {

@@ -83,7 +83,7 @@ class Generator {
   }
 
   Status admit() {
-    const KvShape shape = engine_.model->config.kv_shape();
+    const KvShape shape = engine_.model->kv_shape();
     while (next_ < requests_.size() && static_cast<int64_t>(active_.size()) < options_.max_batch) {
       const Request& request = requests_[next_];
       const int64_t positions = positions_of(request);

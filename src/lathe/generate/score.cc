@@ -35,7 +35,7 @@ Result<std::vector<double>> token_losses(const Engine& engine, std::span<const T
       return bad_input("token {} is outside of the vocabulary", id);
     }
   }
-  LATHE_TRY(KvCache cache, KvCache::create(model.config.kv_shape(), length));
+  LATHE_TRY(KvCache cache, KvCache::create(model.kv_shape(), length));
   std::vector<double> losses(static_cast<size_t>(length - first));
   const int64_t rows_at_once = std::clamp<int64_t>(kLogitElems / model.config.vocab, 16, 256);
   for (int64_t begin = 0; begin < length; begin += kChunk) {

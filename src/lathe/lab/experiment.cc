@@ -120,9 +120,10 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
   const nlohmann::json j = order;
   if (!j.is_object())
     return bad_input("an experiment is a list of keys: name, models, variants, tasks …");
-  LATHE_OK(check_keys(
-      j, {"name", "models", "baseline", "variants", "tasks", "probes", "cost", "seed", "context"},
-      "experiment"));
+  LATHE_OK(check_keys(j,
+                      {"name", "models", "baseline", "variants", "tasks", "probes", "cost", "seed",
+                       "context", "kv"},
+                      "experiment"));
   Experiment e;
   if (!j.contains("name") || !j["name"].is_string()) return bad_input("'name' is missing");
   e.name = j["name"].get<std::string>();
@@ -147,6 +148,10 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
   LATHE_TRY(const int64_t seed, whole_number(j, "seed", 0));
   e.seed = static_cast<uint64_t>(seed);
   LATHE_TRY(e.context, whole_number(j, "context", 0));
+  if (j.contains("kv")) {
+    if (!j["kv"].is_string()) return bad_input("'kv' must be a name: f32, f16, bf16 or int8");
+    LATHE_TRY(e.kv, parse_kv_type(j["kv"].get<std::string>()));
+  }
   return e;
 }
 

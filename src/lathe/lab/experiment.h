@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lathe/backend/kv_cache.h"
 #include "lathe/base/result.h"
 #include "lathe/compress/recipe.h"
 
@@ -31,6 +32,7 @@ struct Experiment {
   std::optional<double> usd_per_hour;
   uint64_t seed = 0;
   int64_t context = 0;
+  KvType kv = KvType::kF32;
 };
 
 Result<Experiment> parse_experiment(const std::string& text, const std::string& where);

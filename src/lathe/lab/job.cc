@@ -41,6 +41,7 @@ Status run_job(const std::string& path) {
   options.device = job["device"].get<std::string>();
   options.threads = job["threads"].get<int>();
   options.context = job["context"].get<int64_t>();
+  LATHE_TRY(options.kv, parse_kv_type(job["kv"].get<std::string>()));
   const auto model_path = job["model_path"].get<std::string>();
   LATHE_TRY(const Engine engine, open_engine(model_path, options));
   LATHE_TRY(SampleLog log, SampleLog::open(folder));

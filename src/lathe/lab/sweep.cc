@@ -174,6 +174,7 @@ class Sweep {
                                       {"probes", probes},
                                       {"seed", experiment_.seed},
                                       {"context", experiment_.context},
+                                      {"kv", name_of(experiment_.kv)},
                                       {"threads", threads_},
                                       {"device", options_.device}})
                           .dump());
@@ -224,6 +225,7 @@ class Sweep {
                                        {"probes", probes},
                                        {"seed", experiment_.seed},
                                        {"context", experiment_.context},
+                                       {"kv", name_of(experiment_.kv)},
                                        {"threads", threads_},
                                        {"device", options_.device}}));
     return run_in_own_process(folder);

@@ -20,12 +20,20 @@ struct Model {
   std::string path;
   ModelConfig config;
   int64_t context = 0;  // the most positions a session may use
+  KvType kv = KvType::kF32;
   WeightMatrix embedding;
   WeightMatrix positions;  // learned positions; else empty
   std::vector<Layer> layers;
   Norm final_norm;
   Linear head;
   Rope rope, local_rope;
+
+  // Of the caches of its sessions.
+  KvShape kv_shape() const {
+    KvShape shape = config.kv_shape();
+    shape.type = kv;
+    return shape;
+  }
 
   int64_t parameters = 0;     // weights and biases, a tied table counted once
   int64_t weights_bytes = 0;  // as held in memory by the engine, packed
@@ -35,6 +43,7 @@ struct Model {
 
 struct LoadOptions {
   int64_t context = 0;  // 0: the model's own, but at most 4096
+  KvType kv = KvType::kF32;
 };
 
 // Loads and packs every weight. Refuses (kNoRoom) when the estimate exceeds what the system can

@@ -37,7 +37,8 @@ nlohmann::json environment_of(const Engine& engine, uint64_t seed) {
           {"os", fmt::format("{} {}", system.sysname, system.release)},
           {"compiler", __VERSION__},
           {"lathe", kVersion},
-          {"context", engine.model->context}};
+          {"context", engine.model->context},
+          {"kv", name_of(engine.model->kv)}};
 }
 
 Result<nlohmann::json> describe_model(const Checkpoint& checkpoint, int64_t parameters) {

@@ -10,9 +10,11 @@
 namespace lathe::cpu {
 namespace {
 
-constexpr int64_t kKeyBlock = 64;     // keys of one step of the softmax
-constexpr int64_t kQueryRows = 48;    // query rows (tokens × heads of a group) of a task, about
-constexpr int64_t kKeyRun = 512;      // keys of a task, when there are few queries
+constexpr int64_t kKeyBlock = 64;   // keys of one step of the softmax
+constexpr int64_t kQueryRows = 48;  // query rows (tokens × heads of a group) of a task, about
+constexpr int64_t kKeyRun = 512;    // keys of a task, when there are few queries
+// Multiply-adds of a task below which another thread is not worth waking: about 2 µs.
+constexpr int64_t kTaskWork = 1 << 16;
 constexpr float kNothing = -3.0e38f;  // maximum of no scores
 
 struct Task {
@@ -34,16 +36,29 @@ struct Context {
   int64_t group() const { return spec.heads / spec.kv_heads; }
 };
 
+KvCode code_of(KvType type) {
+  switch (type) {
+    case KvType::kF16:
+      return KvCode::kF16;
+    case KvType::kBf16:
+      return KvCode::kBf16;
+    case KvType::kInt8:
+      return KvCode::kInt8;
+    case KvType::kF32:
+      break;
+  }
+  return KvCode::kF32;
+}
+
 // Query row r of a task: token first + r / group, head r % group of the group.
 void run(const Context& c, const Task& task, float* partial) {
   const int64_t size = c.spec.head_size, group = c.group();
-  const int64_t padded = (size + kPanel - 1) / kPanel * kPanel;
+  const KvCache& cache = *task.span->cache;
+  const int64_t padded = cache.shape().value_stride();
   const int64_t rows = (task.last - task.first) * group;
   float* queries = scratch(Slot::kInput, rows * size);
   float* scores = scratch(Slot::kScores, rows * kKeyBlock);
   float* sums = scratch(Slot::kOutput, rows * padded);
-  float* keys = scratch(Slot::kKeys, size * kKeyBlock);
-  float* values = scratch(Slot::kValues, kKeyBlock * padded);
   float* maxima = scratch(Slot::kStatistics, 2 * rows);
   float* totals = maxima + rows;
 
@@ -56,17 +71,22 @@ void run(const Context& c, const Task& task, float* partial) {
   }
   std::fill(sums, sums + rows * padded, 0.0f);
 
-  const float* all_keys = task.span->cache->keys(c.layer, task.head);
-  const float* all_values = task.span->cache->values(c.layer, task.head);
+  const bool scaled = cache.shape().type == KvType::kInt8;
+  const int64_t bytes = element_bytes(cache.shape().type);
+  const auto* all_keys = static_cast<const uint8_t*>(cache.keys(c.layer, task.head));
+  const auto* all_values = static_cast<const uint8_t*>(cache.values(c.layer, task.head));
+  const float* key_scales = scaled ? cache.key_scales(c.layer, task.head) : nullptr;
+  const float* value_scales = scaled ? cache.value_scales(c.layer, task.head) : nullptr;
+  KvTile keys{
+      code_of(cache.shape().type), nullptr, kPanel, kPanel * size, 0, size, nullptr, nullptr};
+  KvTile values{keys.code, nullptr, padded, kPanel, padded / kPanel, 0, nullptr, nullptr};
   for (int64_t begin = task.begin; begin < task.end; begin += kKeyBlock) {
     const int64_t count = std::min(kKeyBlock, task.end - begin);
     const int64_t columns = (count + kPanel - 1) / kPanel * kPanel;
-    for (int64_t i = 0; i < columns; i += kPanel) {
-      c.kernels.transpose(all_keys + (begin + i) * size, size, std::min<int64_t>(kPanel, count - i),
-                          size, keys + i, kKeyBlock);
-      c.kernels.multiply_rows(keys + i, kKeyBlock, size, queries, size, scores + i, kKeyBlock, rows,
-                              false);
-    }
+    keys.data = all_keys + begin * size * bytes;
+    keys.panels = columns / kPanel;
+    keys.lane_scales = scaled ? key_scales + begin : nullptr;
+    c.kernels.multiply_kv(&keys, queries, size, scores, kKeyBlock, rows, false);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t position = task.span->start + task.first + r / group;
       const int64_t lowest = c.spec.window > 0 ? position - c.spec.window + 1 : 0;
@@ -77,20 +97,10 @@ void run(const Context& c, const Task& task, float* partial) {
                                  c.spec.soft_cap, &maxima[r], &totals[r]);
       if (shrink != 1.0f) c.kernels.scale(sums + r * padded, shrink, padded);
     }
-    const float* block = all_values + begin * size;
-    int64_t stride = size;
-    if (padded != size) {
-      for (int64_t i = 0; i < count; ++i) {
-        std::memcpy(values + i * padded, block + i * size, static_cast<size_t>(size) * 4);
-        std::fill(values + i * padded + size, values + (i + 1) * padded, 0.0f);
-      }
-      block = values;
-      stride = padded;
-    }
-    for (int64_t d = 0; d < padded; d += kPanel) {
-      c.kernels.multiply_rows(block + d, stride, count, scores, kKeyBlock, sums + d, padded, rows,
-                              true);
-    }
+    values.data = all_values + begin * padded * bytes;
+    values.depth = count;
+    values.depth_scales = scaled ? value_scales + begin : nullptr;
+    c.kernels.multiply_kv(&values, scores, kKeyBlock, sums, padded, rows, true);
   }
 
   for (int64_t r = 0; r < rows; ++r) {
@@ -136,15 +146,12 @@ void join(const Context& c, std::span<const Task> runs, const std::vector<float>
 void write_cache(ThreadPool& pool, const AttentionSpec& spec, int64_t layer,
                  std::span<const SequenceSpan> spans, const Tensor& k, const Tensor& v) {
   for (const SequenceSpan& span : spans) {
-    pool.parallel_for(span.rows, 64, [&](int64_t begin, int64_t end) {
+    pool.parallel_for(span.rows, 16, [&](int64_t begin, int64_t end) {
       for (int64_t h = 0; h < spec.kv_heads; ++h) {
-        float* keys = span.cache->keys(layer, h);
-        float* values = span.cache->values(layer, h);
-        const size_t bytes = static_cast<size_t>(spec.head_size) * 4;
         for (int64_t r = begin; r < end; ++r) {
-          const int64_t at = (span.start + r) * spec.head_size;
-          std::memcpy(keys + at, k.row(span.first_row + r) + h * spec.head_size, bytes);
-          std::memcpy(values + at, v.row(span.first_row + r) + h * spec.head_size, bytes);
+          const int64_t row = span.first_row + r;
+          span.cache->write(layer, h, span.start + r, k.row(row) + h * spec.head_size,
+                            v.row(row) + h * spec.head_size);
         }
       }
     });
@@ -167,7 +174,7 @@ Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spe
   const int64_t tokens = std::max<int64_t>(1, kQueryRows / group);
   std::vector<Task> tasks;
   std::vector<std::pair<size_t, size_t>> joined;  // runs of tasks to be joined
-  int64_t partial_floats = 0;
+  int64_t partial_floats = 0, longest = 1;
   for (const SequenceSpan& span : spans) {
     LATHE_CHECK(span.start >= 0 && span.start + span.rows <= span.cache->capacity());
     LATHE_CHECK(span.first_row >= 0 && span.first_row + span.rows <= q.rows());
@@ -175,8 +182,11 @@ Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spe
       for (int64_t first = 0; first < span.rows; first += tokens) {
         const int64_t last = std::min(span.rows, first + tokens);
         const int64_t end = span.start + last;
+        // From the beginning of a block: what the window hides there gets no weight.
+        const int64_t lowest = span.start + first - spec.window + 1;
         const int64_t begin =
-            spec.window > 0 ? std::max<int64_t>(0, span.start + first - spec.window + 1) : 0;
+            spec.window > 0 ? std::max<int64_t>(0, lowest) / kKeyBlock * kKeyBlock : 0;
+        longest = std::max(longest, (last - first) * group * std::min(end - begin, kKeyRun));
         if (span.rows > tokens || end - begin <= kKeyRun) {
           tasks.push_back({&span, head, first, last, begin, end, -1});
           continue;
@@ -192,14 +202,19 @@ Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spe
     }
   }
   std::vector<float> partials(static_cast<size_t>(partial_floats));
-  for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
-    // Long tasks (late queries see more keys) come first, so that the threads end together.
-    const Task& task = tasks[tasks.size() - 1 - static_cast<size_t>(i)];
-    run(context, task, task.partial < 0 ? nullptr : partials.data() + task.partial);
+  const auto count = static_cast<int64_t>(tasks.size());
+  const int64_t grain = std::max<int64_t>(1, kTaskWork / (longest * spec.head_size));
+  pool.parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      // Long tasks (late queries see more keys) come first, so that the threads end together.
+      const Task& task = tasks[static_cast<size_t>(count - 1 - i)];
+      run(context, task, task.partial < 0 ? nullptr : partials.data() + task.partial);
+    }
   });
-  for (const auto& [from, to] : joined) {
+  for_each_task(pool, static_cast<int64_t>(joined.size()), [&](int64_t i) {
+    const auto [from, to] = joined[static_cast<size_t>(i)];
     join(context, std::span(tasks).subspan(from, to - from), partials);
-  }
+  });
   return out;
 }
 

@@ -88,6 +88,20 @@ constexpr int64_t kQuantBlock = 256;
 // The most tokens that multiply_codes() takes.
 constexpr int kCodeTokens = 16;
 
+// Elements of the key-value cache.
+enum class KvCode : int32_t { kF32, kF16, kBf16, kInt8 };
+
+// Panels of 16 lanes: element (k, panel, lane) lies at data[panel·panel_stride + k·stride + lane].
+struct KvTile {
+  KvCode code;
+  const void* data;
+  int64_t stride, panel_stride, panels, depth;
+  // int8: the value is element · lane_scales[16·panel + lane], or element · depth_scales[k]; the
+  // other is null.
+  const float* lane_scales;
+  const float* depth_scales;
+};
+
 enum class Unary : int32_t { kSilu, kGeluErf, kGeluTanh, kRelu };
 
 struct Kernels {
@@ -113,6 +127,10 @@ struct Kernels {
   void (*multiply_rows)(const float* tile, int64_t stride, int64_t depth, const float* x,
                         int64_t ldx, float* y, int64_t ldy, int64_t tokens,
                         bool accumulate) noexcept;
+  // y[r][16·panel + lane] (+)= Σ_k x[r·ldx + k]·tile(k, panel, lane), k < depth, any number of
+  // rows.
+  void (*multiply_kv)(const KvTile* tile, const float* x, int64_t ldx, float* y, int64_t ldy,
+                      int64_t rows, bool accumulate) noexcept;
   // to[c][r] = from[r][c] for r < rows ≤ 16, c < cols; lanes r in [rows, 16) are set to zero.
   void (*transpose)(const float* from, int64_t ld_from, int64_t rows, int64_t cols, float* to,
                     int64_t ld_to) noexcept;

@@ -2,6 +2,7 @@
 // The lanes come first.
 #include "lathe/backend/cpu/kernel_math.h"
 // The functions come before what uses them.
+#include "lathe/backend/cpu/kernel_attention.h"
 #include "lathe/backend/cpu/kernel_linear.h"
 #include "lathe/backend/cpu/kernel_rows.h"
 

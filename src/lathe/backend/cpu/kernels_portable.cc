@@ -1,5 +1,6 @@
 #include "lathe/backend/cpu/lanes_portable.h"
 // The lanes come first.
+#include "lathe/backend/cpu/kernel_attention.h"
 #include "lathe/backend/cpu/kernel_linear.h"
 #include "lathe/backend/cpu/kernel_rows.h"
 
