@@ -154,6 +154,7 @@ Result<std::shared_ptr<const Model>> load_model(const Checkpoint& checkpoint, Op
   auto model = std::make_shared<Model>();
   model->path = checkpoint.path();
   model->config = c;
+  model->kv = options.kv;
   model->context =
       options.context > 0 ? options.context : std::min(c.max_positions, kDefaultContext);
   if (c.learned_positions && model->context > c.max_positions) {
@@ -166,18 +167,20 @@ Result<std::shared_ptr<const Model>> load_model(const Checkpoint& checkpoint, Op
   if (c.learned_positions) {
     LATHE_TRY(model->positions, loader.matrix("model.embed_positions"));
   }
-  for (int64_t i = 0; i < c.layers; ++i) {
-    LATHE_TRY(Layer layer, loader.layer(i));
-    model->layers.push_back(std::move(layer));
-    progress.advance();
-  }
-  LATHE_OK(loader.norm("model.norm", model->final_norm));
+  // The largest matrix comes first: while it is packed it is in memory twice, which is then no more
+  // than the whole model takes in the end.
   if (c.tied) {
     LATHE_OK(loader.pack("lm_head", model->embedding, model->head));
   } else {
     LATHE_OK(loader.linear("lm_head", model->head));
     loader.weights_bytes += model->embedding.bytes();
   }
+  for (int64_t i = 0; i < c.layers; ++i) {
+    LATHE_TRY(Layer layer, loader.layer(i));
+    model->layers.push_back(std::move(layer));
+    progress.advance();
+  }
+  LATHE_OK(loader.norm("model.norm", model->final_norm));
   loader.weights_bytes += model->positions.bytes();
   model->rope = make_rope(c.rope, model->context, c.max_positions);
   if (c.two_ropes) model->local_rope = make_rope(c.local_rope, model->context, c.max_positions);
