@@ -235,6 +235,106 @@ TEST(McNemar, IsExact) {
   }
 }
 
+TEST(McNemar, EqualsScipyAndStatsmodels) {
+  for (const auto& row : golden()["mcnemar_packages"]) {
+    const double ours = mcnemar_exact(row[0].get<int64_t>(), row[1].get<int64_t>());
+    for (const size_t column : {2u, 3u}) {
+      EXPECT_NEAR(ours, row[column].get<double>(), 1e-9 * ours) << row;
+    }
+  }
+}
+
+TEST(McNemar, DecidesRightAndWrong) {
+  const auto scores = [](int both, int only_first, int only_second) {
+    std::pair<Numbers, Numbers> out;
+    for (int i = 0; i < both; ++i) out.first.push_back(1), out.second.push_back(1);
+    for (int i = 0; i < only_first; ++i) out.first.push_back(1), out.second.push_back(0);
+    for (int i = 0; i < only_second; ++i) out.first.push_back(0), out.second.push_back(1);
+    return out;
+  };
+  // Five against none: the bootstrap's interval excludes 0, the exact test (p = 0.0625) does not
+  // decide.
+  const auto [a, b] = scores(50, 5, 0);
+  EXPECT_EQ(paired_bootstrap(a, b, true, 0, 0).verdict, "worse");
+  const PairedDelta five = paired_right_wrong(a, b, true, 0, 0);
+  EXPECT_EQ(five.verdict, "undecided");
+  EXPECT_EQ(five.p_value, 0.0625);
+  const auto [c, d] = scores(50, 2, 12);
+  EXPECT_EQ(paired_right_wrong(c, d, true, 0, 0).verdict, "better");
+  EXPECT_EQ(paired_right_wrong(d, c, true, 0, 0).verdict, "worse");
+  EXPECT_EQ(paired_right_wrong(c, d, false, 0, 0).verdict, "worse");
+  EXPECT_EQ(paired_right_wrong(c, c, true, 0, 0).verdict, "=");
+  EXPECT_EQ(paired_right_wrong(c, c, true, 0, 0).p_value, 1);
+}
+
+TEST(PairedBootstrap, HasAPValueThatAgreesWithItsInterval) {
+  Rng rng(9);
+  for (int trial = 0; trial < 200; ++trial) {
+    Numbers a(60), b(60);
+    const double shift = 0.12 * rng.normal();
+    for (size_t i = 0; i < a.size(); ++i) {
+      a[i] = rng.normal();
+      b[i] = a[i] + shift + 0.3 * rng.normal();
+    }
+    const PairedDelta d = paired_bootstrap(a, b, true, 0, 1, 2000);
+    EXPECT_GE(d.p_value, 2.0 / 2001);
+    EXPECT_LE(d.p_value, 1);
+    // The two may differ by one resample at the very edge.
+    if (d.p_value < 0.049) {
+      EXPECT_NE(d.verdict, "undecided") << d.p_value;
+    }
+    if (d.p_value > 0.052) {
+      EXPECT_EQ(d.verdict, "undecided") << d.p_value;
+    }
+  }
+}
+
+TEST(PairedStatistic, AgreesWithTheMeansOwn) {
+  const Numbers a = numbers("losses"), b = numbers("other");
+  const auto mean_of = [](const Numbers& v) {
+    return [&v](std::span<const int64_t> rows) {
+      double total = 0;
+      for (const int64_t i : rows) total += v[static_cast<size_t>(i)];
+      return total / static_cast<double>(rows.size());
+    };
+  };
+  const PairedDelta direct = paired_bootstrap(a, b, false, 0, 4, 500);
+  const PairedDelta general =
+      paired_statistic(std::ssize(a), mean_of(a), mean_of(b), false, false, 0, 4, 500);
+  EXPECT_NEAR(general.delta, direct.delta, 1e-12);
+  EXPECT_NEAR(general.low, direct.low, 1e-12);
+  EXPECT_NEAR(general.high, direct.high, 1e-12);
+  EXPECT_EQ(general.verdict, direct.verdict);
+  EXPECT_EQ(general.p_value, direct.p_value);
+}
+
+TEST(Holm, EqualsStatsmodels) {
+  for (const auto& row : golden()["holm"]) {
+    const auto p = row[0].get<Numbers>(), expected = row[1].get<Numbers>();
+    const Numbers ours = holm(p);
+    for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(ours[i], expected[i], 1e-12);
+  }
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Numbers gaps = holm(Numbers{0.02, nan, 0.01});
+  EXPECT_EQ(gaps[0], 0.02);
+  EXPECT_TRUE(std::isnan(gaps[1]));
+  EXPECT_EQ(gaps[2], 0.02);
+  EXPECT_TRUE(holm(Numbers{}).empty());
+}
+
+TEST(SamplesToDecide, EqualsStatsmodels) {
+  for (const auto& row : golden()["decisive"]) {
+    EXPECT_EQ(samples_to_decide(row[0].get<double>(), row[1].get<double>()), row[2].get<int64_t>());
+  }
+  for (const auto& row : golden()["decisive_right_wrong"]) {
+    EXPECT_EQ(samples_to_decide_right_wrong(row[0].get<double>(), row[1].get<double>()),
+              row[2].get<int64_t>());
+  }
+  EXPECT_FALSE(samples_to_decide(0, 1));
+  EXPECT_FALSE(samples_to_decide(1e-9, 1));
+  EXPECT_FALSE(samples_to_decide_right_wrong(0.1, 0.1));
+}
+
 TEST(Wilson, SolvesItsEquation) {
   for (const auto& row : golden()["wilson"]) {
     const Interval w = wilson_interval(row[0].get<int64_t>(), row[1].get<int64_t>());

@@ -11,6 +11,10 @@ import math
 import sys
 
 import numpy as np
+import scipy.stats
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import NormalIndPower
 
 MASK = (1 << 64) - 1
 
@@ -70,6 +74,18 @@ def mcnemar(b, c):
     return float(min(fractions.Fraction(1), 2 * tail))
 
 
+def connor(b, c):
+    """Connor 1987, equation for paired proportions, two-sided 5 %, power 80 %; scipy's quantiles."""
+    za, zb = scipy.stats.norm.ppf(0.975), scipy.stats.norm.ppf(0.8)
+    return math.ceil(((za * math.sqrt(b + c) + zb * math.sqrt(b + c - (b - c) ** 2)) / abs(b - c)) ** 2)
+
+
+def decisive(mean, deviation):
+    """One-sample normal test, statsmodels; its far tail is below the rounding up."""
+    n = NormalIndPower().solve_power(abs(mean) / deviation, alpha=0.05, power=0.8, ratio=0, alternative="two-sided")
+    return max(2, math.ceil(n))
+
+
 def wilson(k, n):
     z = 1.959963984540054
     p = k / n
@@ -109,6 +125,16 @@ def main():
         "quantiles": [[q, float(np.quantile(np.sort(scores), q))] for q in [0, 0.01, 0.025, 0.5, 0.77, 0.975, 1]],
         "mcnemar": [[b, c, mcnemar(b, c)] for b, c in
                     [(0, 0), (1, 0), (5, 5), (5, 6), (0, 6), (10, 2), (2, 10), (121, 59), (700, 650), (3000, 2500)]],
+        # Wide use: scipy's exact binomial test and statsmodels' McNemar on the same splits.
+        "mcnemar_packages": [[b, c, scipy.stats.binomtest(b, b + c).pvalue,
+                              float(statsmodels_mcnemar([[50, b], [c, 50]], exact=True).pvalue)] for b, c in
+                             [(1, 0), (5, 6), (0, 6), (10, 2), (2, 10), (121, 59), (700, 650)]],
+        "holm": [[p, multipletests(p, method="holm")[1].tolist()] for p in
+                 [[0.01, 0.04, 0.03, 0.005], [0.9, 0.2], [0.04], [0.001] * 3 + [0.02, 0.02, 0.6],
+                  rng.uniform(0, 0.2, 40).round(5).tolist()]],
+        "decisive": [[m, d, decisive(m, d)] for m, d in [(1.0, 10.0), (-0.3, 2.5), (0.02, 0.4), (2.0, 7.0)]],
+        "decisive_right_wrong": [[b, c, connor(b, c)] for b, c in
+                                 [(0.1, 0.05), (0.02, 0.03), (0.3, 0.2), (0.0, 0.01), (0.25, 0.249)]],
         "wilson": [[k, m, wilson(k, m)] for k, m in [(0, 1), (1, 1), (0, 20), (20, 20), (3, 7), (50, 100), (812, 1319)]],
     }
     with open(sys.argv[1], "w", encoding="utf-8") as out:

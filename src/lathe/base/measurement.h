@@ -22,6 +22,14 @@ struct Measurement {
   std::string better;               // "higher", "lower" or "" where neither is better
   std::optional<double> baseline_delta, delta_low, delta_high;
   std::string verdict;  // "=", "better", "worse", "undecided"; empty without a baseline
+  // How the verdict came about: the test ("mcnemar", "paired-bootstrap"), its p-value, the p-value
+  // corrected for all comparisons of a table, and the number of samples that would decide a
+  // difference of this size in four cases of five.
+  std::string test;
+  std::optional<double> p_value, p_holm;
+  std::optional<int64_t> decisive_n;
+  // Right-or-wrong metrics: the samples that only this variant, or only the baseline, gets right.
+  std::optional<int64_t> gained, lost;
   nlohmann::json extra = nlohmann::json::object();  // e.g. {"convention": "hf-stride"}
 };
 

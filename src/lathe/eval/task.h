@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,10 @@ namespace lathe {
 // How a metric comes from the samples' scores.
 struct MetricDef {
   enum class Kind : uint8_t {
-    kMean,     // mean of scores[numerator] over the samples that have it
-    kRatio,    // Σ scores[numerator] / Σ scores[denominator]
-    kExpRatio  // exp of that ratio
+    kMean,      // mean of scores[numerator] over the samples that have it
+    kRatio,     // Σ scores[numerator] / Σ scores[denominator]
+    kExpRatio,  // exp of that ratio
+    kCorpus     // `corpus` of the samples that have all of `fields`: BLEU, chrF, a threshold sweep
   };
   std::string name;
   Kind kind;
@@ -31,6 +33,14 @@ struct MetricDef {
   std::string unit, better;
   // Differences below this (in the unit of the metric; for kExpRatio in the log) count as "=".
   double margin = 0;
+  // kCorpus: the score of the chosen rows; columns[f][row] is fields[f] of a sample. A row may come
+  // several times. Where `resampled` is false, the score gets no interval and no comparison.
+  std::vector<std::string> fields = {};
+  std::function<double(const std::vector<std::vector<double>>& columns,
+                       std::span<const int64_t> rows)>
+      corpus = {};
+  bool resampled = true;
+  nlohmann::json extra = nlohmann::json::object();  // put into this metric's row
 };
 
 using SampleSink = std::function<Status(Sample)>;
@@ -68,8 +78,14 @@ Result<std::unique_ptr<Task>> make_task(const std::string& name, const nlohmann:
 
 // The rows of a task from its samples, with bootstrap intervals; with `baseline` (the same samples
 // by id) paired deltas and verdicts as well. Samples that the baseline lacks are left out of the
-// comparison.
+// comparison. Right-or-wrong metrics are compared by McNemar's exact test, all others by the paired
+// bootstrap; each verdict stands for itself until holm_correct().
 std::vector<Measurement> aggregate(const Task& task, const std::vector<Sample>& samples,
                                    const std::vector<Sample>* baseline, uint64_t seed);
+
+// Corrects the verdicts of a table for the number of comparisons that it makes (Holm): sets p_holm
+// of every row with a p-value, and turns "better" and "worse" into "undecided" where the corrected
+// p-value no longer decides. Rows of single comparisons, uncorrected, go in.
+void holm_correct(std::span<Measurement* const> rows);
 
 }  // namespace lathe

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "lathe/base/check.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kNormalQuantile = 1.959963984540054;  // of (1 + kConfidence) / 2
+constexpr double kPowerQuantile = 0.8416212335729143;  // of kPower
 
 // The generator of one resample. The odd multiplier spreads (seed, r) over all seeds, so that
 // neighbouring seeds do not share resamples.
@@ -28,15 +30,42 @@ Interval interval_of(std::vector<double> values) {
 
 // Values of `statistic(rng)` for each resample. The templates keep the inner loop free of calls.
 template <typename Statistic>
-Interval resample(int64_t n, int resamples, uint64_t seed, Statistic statistic) {
-  LATHE_CHECK(n > 0 && resamples > 0);
-  if (n == 1) return {kNaN, kNaN};
+std::vector<double> resampled(int resamples, uint64_t seed, Statistic statistic) {
+  LATHE_CHECK(resamples > 0);
   std::vector<double> values(static_cast<size_t>(resamples));
   for (int r = 0; r < resamples; ++r) {
     Rng rng = rng_of_resample(seed, r);
     values[static_cast<size_t>(r)] = statistic(rng);
   }
-  return interval_of(std::move(values));
+  return values;
+}
+
+template <typename Statistic>
+Interval resample(int64_t n, int resamples, uint64_t seed, Statistic statistic) {
+  LATHE_CHECK(n > 0);
+  if (n == 1) return {kNaN, kNaN};
+  return interval_of(resampled(resamples, seed, statistic));
+}
+
+double p_value_of(const std::vector<double>& differences) {
+  int64_t below = 0, above = 0;
+  for (const double d : differences) {
+    below += d <= 0 ? 1 : 0;
+    above += d >= 0 ? 1 : 0;
+  }
+  const auto tail = static_cast<double>(1 + std::min(below, above));
+  return std::min(1.0, 2 * tail / static_cast<double>(differences.size() + 1));
+}
+
+// The paired comparison of resampled differences; `delta` is that of the whole sample.
+template <typename Statistic>
+PairedDelta compare(int64_t n, double delta, bool higher_is_better, double margin, uint64_t seed,
+                    int resamples, Statistic statistic) {
+  if (n == 1) return {delta, kNaN, kNaN, "undecided", kNaN};
+  std::vector<double> values = resampled(resamples, seed, statistic);
+  const double p = p_value_of(values);
+  const Interval interval = interval_of(std::move(values));
+  return {delta, interval.low, interval.high, decide(false, interval, higher_is_better, margin), p};
 }
 
 double sum(std::span<const double> values) {
@@ -115,11 +144,41 @@ PairedDelta paired_bootstrap(std::span<const double> baseline, std::span<const d
   LATHE_CHECK(!baseline.empty() && baseline.size() == variant.size());
   std::vector<double> differences(baseline.size());
   for (size_t i = 0; i < baseline.size(); ++i) differences[i] = variant[i] - baseline[i];
-  const bool identical = std::ranges::equal(baseline, variant);
-  const Interval interval =
-      identical ? Interval{0, 0} : bootstrap_mean(differences, seed, resamples);
-  return {mean(differences), interval.low, interval.high,
-          decide(identical, interval, higher_is_better, margin)};
+  if (std::ranges::equal(baseline, variant)) return {0, 0, 0, "=", 1};
+  return compare(std::ssize(differences), mean(differences), higher_is_better, margin, seed,
+                 resamples, [&](Rng& rng) { return draw_mean(differences, rng); });
+}
+
+PairedDelta paired_right_wrong(std::span<const double> baseline, std::span<const double> variant,
+                               bool higher_is_better, double margin, uint64_t seed, int resamples) {
+  PairedDelta result =
+      paired_bootstrap(baseline, variant, higher_is_better, margin, seed, resamples);
+  int64_t lost = 0, gained = 0;
+  for (size_t i = 0; i < baseline.size(); ++i) {
+    lost += baseline[i] > variant[i] ? 1 : 0;
+    gained += variant[i] > baseline[i] ? 1 : 0;
+  }
+  result.p_value = mcnemar_exact(lost, gained);
+  if (result.verdict == "=") return result;
+  const bool decided = result.p_value < 1 - kConfidence;
+  result.verdict = !decided                              ? "undecided"
+                   : (gained > lost) == higher_is_better ? "better"
+                                                         : "worse";
+  return result;
+}
+
+PairedDelta paired_statistic(int64_t n, const ResampledStatistic& baseline,
+                             const ResampledStatistic& variant, bool identical,
+                             bool higher_is_better, double margin, uint64_t seed, int resamples) {
+  LATHE_CHECK(n > 0);
+  if (identical) return {0, 0, 0, "=", 1};
+  std::vector<int64_t> indices(static_cast<size_t>(n));
+  std::iota(indices.begin(), indices.end(), 0);
+  const double delta = variant(indices) - baseline(indices);
+  return compare(n, delta, higher_is_better, margin, seed, resamples, [&](Rng& rng) {
+    for (auto& i : indices) i = static_cast<int64_t>(rng.below(static_cast<uint64_t>(n)));
+    return variant(indices) - baseline(indices);
+  });
 }
 
 Interval bootstrap_ratio(std::span<const double> numerators, std::span<const double> denominators,
@@ -136,14 +195,14 @@ PairedDelta paired_ratio(std::span<const double> baseline_numerators,
                          uint64_t seed, int resamples) {
   check_ratio(baseline_numerators, denominators);
   check_ratio(variant_numerators, denominators);
-  if (std::ranges::equal(baseline_numerators, variant_numerators)) return {0, 0, 0, "="};
-  const Interval interval = resample(std::ssize(denominators), resamples, seed, [&](Rng& rng) {
-    const Ratios r = draw_ratios(baseline_numerators, variant_numerators, denominators, rng);
-    return r.variant - r.baseline;
-  });
+  if (std::ranges::equal(baseline_numerators, variant_numerators)) return {0, 0, 0, "=", 1};
   const double d = sum(denominators);
-  return {sum(variant_numerators) / d - sum(baseline_numerators) / d, interval.low, interval.high,
-          decide(false, interval, higher_is_better, margin)};
+  const double delta = sum(variant_numerators) / d - sum(baseline_numerators) / d;
+  return compare(
+      std::ssize(denominators), delta, higher_is_better, margin, seed, resamples, [&](Rng& rng) {
+        const Ratios r = draw_ratios(baseline_numerators, variant_numerators, denominators, rng);
+        return r.variant - r.baseline;
+      });
 }
 
 Interval bootstrap_perplexity(std::span<const double> losses, std::span<const double> tokens,
@@ -197,6 +256,45 @@ double mcnemar_exact(int64_t only_baseline_right, int64_t only_variant_right) {
     total += relative;
   }
   return std::min(1.0, 2 * std::exp(log_largest) * total);
+}
+
+std::vector<double> holm(std::span<const double> p_values) {
+  std::vector<size_t> order;
+  for (size_t i = 0; i < p_values.size(); ++i) {
+    if (!std::isnan(p_values[i])) order.push_back(i);
+  }
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return p_values[i]; });
+  std::vector<double> adjusted(p_values.begin(), p_values.end());
+  double largest = 0;
+  for (size_t rank = 0; rank < order.size(); ++rank) {
+    largest = std::max(largest, static_cast<double>(order.size() - rank) * p_values[order[rank]]);
+    adjusted[order[rank]] = std::min(1.0, largest);
+  }
+  return adjusted;
+}
+
+namespace {
+
+std::optional<int64_t> sample_count(double root) {
+  const double n = root * root;
+  if (!(n < 1e9)) return std::nullopt;
+  return std::max<int64_t>(2, static_cast<int64_t>(std::ceil(n)));
+}
+
+}  // namespace
+
+std::optional<int64_t> samples_to_decide(double mean, double deviation) {
+  if (mean == 0) return std::nullopt;
+  return sample_count((kNormalQuantile + kPowerQuantile) * deviation / std::abs(mean));
+}
+
+std::optional<int64_t> samples_to_decide_right_wrong(double only_baseline, double only_variant) {
+  const double both = only_baseline + only_variant;
+  const double difference = std::abs(only_variant - only_baseline);
+  if (difference == 0) return std::nullopt;
+  return sample_count((kNormalQuantile * std::sqrt(both) +
+                       kPowerQuantile * std::sqrt(both - difference * difference)) /
+                      difference);
 }
 
 }  // namespace lathe

@@ -10,13 +10,18 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace lathe {
 
 inline constexpr double kConfidence = 0.95;
 inline constexpr int kResamples = 2000;
+// Comparisons take more, so that the smallest p-value they can give (2 / (resamples + 1)) survives
+// a correction for some hundred comparisons.
+inline constexpr int kPairedResamples = 10000;
 
 struct Interval {
   double low, high;
@@ -32,6 +37,10 @@ struct PairedDelta {
   // "better", "worse"   otherwise, and the interval excludes 0
   // "undecided"  otherwise
   std::string verdict;
+  // Two-sided: how surprising the difference is if there is none. 1 for identical scores, NaN where
+  // nothing is known. Of the bootstrap: twice the smaller share of resamples at or beyond 0, one
+  // resample added to either side (Davison and Hinkley 1997, section 4.2.3).
+  double p_value = 1;
 };
 
 // The verdict as defined above, from an interval that is already known.
@@ -55,7 +64,20 @@ Interval bootstrap_mean(std::span<const double> scores, uint64_t seed, int resam
 // `baseline` and `variant` have one score per sample, in the same order.
 PairedDelta paired_bootstrap(std::span<const double> baseline, std::span<const double> variant,
                              bool higher_is_better, double margin, uint64_t seed,
-                             int resamples = kResamples);
+                             int resamples = kPairedResamples);
+
+// The same for scores that are 0 or 1, right or wrong: the interval is the bootstrap's, p-value and
+// verdict are McNemar's exact test's.
+PairedDelta paired_right_wrong(std::span<const double> baseline, std::span<const double> variant,
+                               bool higher_is_better, double margin, uint64_t seed,
+                               int resamples = kPairedResamples);
+
+// The difference of any two statistics of the same n samples, for corpus scores. `identical`: the
+// samples are the same in every number.
+PairedDelta paired_statistic(int64_t n, const ResampledStatistic& baseline,
+                             const ResampledStatistic& variant, bool identical,
+                             bool higher_is_better, double margin, uint64_t seed,
+                             int resamples = kPairedResamples);
 
 // Σ numerators / Σ denominators, resampling the pairs: a block bootstrap where a pair is a block of
 // dependent observations, such as the summed loss and the token count of one window of text.
@@ -67,7 +89,7 @@ Interval bootstrap_ratio(std::span<const double> numerators, std::span<const dou
 PairedDelta paired_ratio(std::span<const double> baseline_numerators,
                          std::span<const double> variant_numerators,
                          std::span<const double> denominators, bool higher_is_better, double margin,
-                         uint64_t seed, int resamples = kResamples);
+                         uint64_t seed, int resamples = kPairedResamples);
 
 // exp of the ratio above: perplexity from each window's summed loss (nats) and number of tokens.
 Interval bootstrap_perplexity(std::span<const double> losses, std::span<const double> tokens,
@@ -79,7 +101,7 @@ Interval bootstrap_perplexity(std::span<const double> losses, std::span<const do
 PairedDelta paired_perplexity(std::span<const double> baseline_losses,
                               std::span<const double> variant_losses,
                               std::span<const double> tokens, double log_margin, uint64_t seed,
-                              int resamples = kResamples);
+                              int resamples = kPairedResamples);
 
 // Wilson's score interval for `successes` of n > 0 trials (Wilson 1927), as fractions.
 Interval wilson_interval(int64_t successes, int64_t n);
@@ -87,5 +109,18 @@ Interval wilson_interval(int64_t successes, int64_t n);
 // The exact two-sided p-value of McNemar's test: of the samples on which two systems differ, how
 // surprising is the split if either is as likely to be right? 1 where they never differ.
 double mcnemar_exact(int64_t only_baseline_right, int64_t only_variant_right);
+
+// Holm's step-down correction (1979) for deciding many comparisons at once: the adjusted p-values,
+// in the order of `p_values`. NaN entries stay, and do not count as comparisons.
+std::vector<double> holm(std::span<const double> p_values);
+
+// The smallest number of samples that would decide, at kConfidence and in four cases of five
+// (kPower), a difference as large as the one seen. Absent where no difference was seen, or where it
+// would take more than 10⁹.
+inline constexpr double kPower = 0.8;
+// Paired differences of this mean and standard deviation (normal approximation).
+std::optional<int64_t> samples_to_decide(double mean, double deviation);
+// Right or wrong (Connor 1987): of all samples, the shares that only one of the two gets right.
+std::optional<int64_t> samples_to_decide_right_wrong(double only_baseline, double only_variant);
 
 }  // namespace lathe
