@@ -183,6 +183,29 @@ void KvCache::set_length(int64_t positions) {
   length_ = positions;
 }
 
+void KvCache::copy_prefix(const KvCache& other, int64_t positions) {
+  LATHE_CHECK(shape_.layers == other.shape_.layers && shape_.kv_heads == other.shape_.kv_heads &&
+              shape_.head_size == other.shape_.head_size && shape_.type == other.shape_.type);
+  LATHE_CHECK(0 <= positions && positions <= other.length_ && positions <= capacity_);
+  const int64_t element = element_bytes(shape_.type);
+  const int64_t blocks = (positions + kKeyBlock - 1) / kKeyBlock;  // the last one may be half full
+  const auto key_bytes = static_cast<size_t>(blocks * kKeyBlock * shape_.head_size * element);
+  const auto value_bytes = static_cast<size_t>(positions * shape_.value_stride() * element);
+  const auto scale_bytes = static_cast<size_t>(positions) * sizeof(float);
+  for (int64_t layer = 0; layer < shape_.layers; ++layer) {
+    for (int64_t head = 0; head < shape_.kv_heads; ++head) {
+      std::memcpy(at(layer, head), other.at(layer, head), key_bytes);
+      std::memcpy(at(layer, head) + key_bytes_, other.at(layer, head) + other.key_bytes_,
+                  value_bytes);
+      if (shape_.type != KvType::kInt8) continue;
+      std::memcpy(scales(layer, head), other.scales(layer, head), scale_bytes);
+      std::memcpy(scales(layer, head) + rounded_, other.scales(layer, head) + other.rounded_,
+                  scale_bytes);
+    }
+  }
+  set_length(positions);
+}
+
 int64_t KvCache::live_bytes() { return live.load(); }
 int64_t KvCache::peak_bytes() { return peak.load(); }
 void KvCache::reset_peak() { peak.store(live.load()); }

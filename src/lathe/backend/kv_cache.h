@@ -47,6 +47,9 @@ class KvCache {
   // through.
   int64_t length() const { return length_; }
   void set_length(int64_t positions);
+  // Makes this cache begin with the first `positions` positions of another one of the same shape,
+  // and nothing else. They must be filled there and fit here.
+  void copy_prefix(const KvCache& other, int64_t positions);
 
   // Key and value [D] of one head at one position, converted (round to nearest even) on the way.
   void write(int64_t layer, int64_t head, int64_t position, const float* key, const float* value);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "lathe/generate/prefix_store.h"
 #include "lathe/model/forward.h"
 
 namespace lathe {
@@ -47,7 +48,12 @@ class Generator {
  public:
   Generator(const Engine& engine, std::span<const Request> requests, const GenerateOptions& options,
             const OnCompletion& done, const OnText& on_text)
-      : engine_(engine), requests_(requests), options_(options), done_(done), on_text_(on_text) {}
+      : engine_(engine),
+        requests_(requests),
+        options_(options),
+        done_(done),
+        on_text_(on_text),
+        prefixes_(engine, options.share_prefixes ? options.max_kv_bytes / 4 : 0, options.chunk) {}
 
   Status run() {
     for (const Request& request : requests_) LATHE_OK(check(request));
@@ -91,7 +97,11 @@ class Generator {
       if (!active_.empty() && kv_bytes_ + bytes > options_.max_kv_bytes) break;
       LATHE_TRY(KvCache cache, KvCache::create(shape, positions));
       kv_bytes_ += bytes;
-      active_.push_back({next_, &request, std::move(cache), Rng(request.seed), 0, {}, 0, false});
+      std::span<const TokenId> following;
+      if (next_ + 1 < requests_.size()) following = requests_[next_ + 1].prompt;
+      LATHE_TRY(const int64_t known, prefixes_.begin(request.prompt, following, cache));
+      active_.push_back(
+          {next_, &request, std::move(cache), Rng(request.seed), known, {}, 0, false});
       ++next_;
     }
     return {};
@@ -190,6 +200,7 @@ class Generator {
   const GenerateOptions& options_;
   const OnCompletion& done_;
   const OnText& on_text_;
+  PrefixStore prefixes_;
   std::vector<Sequence> active_;
   size_t next_ = 0;
   int64_t kv_bytes_ = 0;

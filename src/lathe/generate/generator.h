@@ -32,6 +32,7 @@ struct GenerateOptions {
   int64_t chunk = 256;     // tokens of one forward pass, at most
   int64_t max_kv_bytes = int64_t{1}
                          << 30;  // fewer sequences at once where their caches would not fit
+  bool share_prefixes = true;    // what prompts begin with in common is computed once
 };
 
 // Calls `done(index, completion)` as each request ends, in the order they end. A false return
