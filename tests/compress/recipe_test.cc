@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "lathe/compress/pass.h"
-#include "lathe/compress/yaml.h"
+#include "lathe/io/yaml.h"
 #include "support/files.h"
 
 namespace lathe {

@@ -1,6 +1,6 @@
 #include "lathe/cli/command.h"
 #include "lathe/compress/compressor.h"
-#include "lathe/compress/yaml.h"
+#include "lathe/io/yaml.h"
 #include "lathe/profile/environment.h"
 #include "lathe/report/table.h"
 

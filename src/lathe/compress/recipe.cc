@@ -4,7 +4,7 @@
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/compress/pass.h"
-#include "lathe/compress/yaml.h"
+#include "lathe/io/yaml.h"
 
 namespace lathe {
 

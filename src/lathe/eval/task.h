@@ -69,10 +69,11 @@ struct TaskKind {
   std::string name;
   std::string description;
   nlohmann::json defaults;  // parameters and their default values; others are refused
-  std::unique_ptr<Task> (*create)(nlohmann::json parameters);
+  std::function<std::unique_ptr<Task>(nlohmann::json parameters)> create;
 };
 
 const std::vector<TaskKind>& task_kinds();
+// `name`: of a kind above, or the path of a task file (docs/tasks.md), which ends in .yaml or .yml.
 // `parameters` over the defaults; an unknown key or a value of another type is an error.
 Result<std::unique_ptr<Task>> make_task(const std::string& name, const nlohmann::json& parameters);
 

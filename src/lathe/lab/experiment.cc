@@ -4,8 +4,8 @@
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
-#include "lathe/compress/yaml.h"
 #include "lathe/eval/task.h"
+#include "lathe/io/yaml.h"
 #include "lathe/profile/probe.h"
 
 namespace lathe {

@@ -1,7 +1,6 @@
 #include "lathe/eval/tasks/generation_task.h"
 
-#include "lathe/base/hash.h"
-#include "lathe/text/chat_template.h"
+#include "lathe/eval/tasks/prompt.h"
 
 namespace lathe {
 
@@ -24,20 +23,12 @@ std::string fill_template(const std::string& text,
   return out;
 }
 
-Status GenerationTask::encode(const Engine& engine, Item& item) {
+Result<bool> GenerationTask::encode(const Engine& engine, Item& item) const {
   const Tokenizer& tokenizer = *engine.tokenizer;
   const bool chat = parameters_["chat"].get<bool>();
   std::string prompt = item.prompt;
   if (chat) {
-    if (tokenizer.chat_template().empty()) {
-      return bad_input("task '{}': 'chat' is on, but the model has no chat template", name_)
-          .with_hint("leave 'chat' off for base models");
-    }
-    LATHE_TRY(const ChatTemplate format, ChatTemplate::parse(tokenizer.chat_template()));
-    nlohmann::json variables = nlohmann::json::object();
-    variables["bos_token"] = tokenizer.bos() ? tokenizer.token_of(*tokenizer.bos()) : "";
-    variables["eos_token"] = tokenizer.eos() ? tokenizer.token_of(*tokenizer.eos()) : "";
-    LATHE_TRY(prompt, format.render({{"user", item.prompt}}, true, variables));
+    LATHE_TRY_IN(prompt, chat_prompt(tokenizer, item.prompt), fmt::format("task '{}'", name_));
   }
   Request& request = item.request;
   // A rendered chat template already holds the special tokens. Data sets hold text, not special
@@ -53,40 +44,22 @@ Status GenerationTask::encode(const Engine& engine, Item& item) {
     return bad_input("task '{}': {} generated tokens leave no room in a context of {}", name_,
                      request.max_tokens, engine.model->context);
   }
-  if (length > room) {
-    const int64_t kept_bos = tokenizer.adds_bos() && !chat ? 1 : 0;
-    request.prompt.erase(request.prompt.begin() + kept_bos,
-                         request.prompt.begin() + kept_bos + (length - room));
-    ++truncated_;
-  }
-  return {};
+  if (length <= room) return false;
+  const int64_t kept_bos = tokenizer.adds_bos() && !chat ? 1 : 0;
+  request.prompt.erase(request.prompt.begin() + kept_bos,
+                       request.prompt.begin() + kept_bos + (length - room));
+  return true;
 }
 
 Status GenerationTask::prepare(const Engine& engine) {
-  LATHE_TRY(items_, load());
-  truncated_ = 0;
-  Sha256 hash;
-  int64_t longest = 0;
+  LATHE_TRY_IN(items_, load(), fmt::format("task '{}'", name_));
+  Preflight preflight(engine, parameters_["chat"].get<bool>());
   for (Item& item : items_) {
-    LATHE_OK(encode(engine, item));
-    longest = std::max(longest, static_cast<int64_t>(item.request.prompt.size()));
-    hash.update({reinterpret_cast<const uint8_t*>(item.request.prompt.data()),
-                 item.request.prompt.size() * sizeof(TokenId)});
+    LATHE_TRY(const bool truncated, encode(engine, item));
+    preflight.prompt(item.request.prompt, truncated);
   }
-  const Tokenizer& tokenizer = *engine.tokenizer;
-  nlohmann::json warnings = nlohmann::json::array();
-  if (truncated_ > 0) {
-    warnings.push_back(
-        fmt::format("{} of {} prompts were cut at the front to fit the context of {}", truncated_,
-                    items_.size(), engine.model->context));
-  }
-  if (!parameters_["chat"].get<bool>() && !tokenizer.chat_template().empty()) {
-    warnings.push_back("the model has a chat template that is not used ('chat' is off)");
-  }
-  preflight_ = {{"tokenizer", tokenizer.kind()},    {"tokenizer_hash", tokenizer.hash()},
-                {"adds_bos", tokenizer.adds_bos()}, {"chat", parameters_["chat"]},
-                {"prompt_hash", hash.hex()},        {"longest_prompt_tokens", longest},
-                {"truncated", truncated_},          {"warnings", warnings}};
+  add_facts(preflight);
+  preflight_ = preflight.report();
   return {};
 }
 

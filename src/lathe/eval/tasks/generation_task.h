@@ -2,6 +2,7 @@
 // sample out.
 #pragma once
 
+#include "lathe/eval/preflight.h"
 #include "lathe/eval/task.h"
 #include "lathe/generate/generator.h"
 
@@ -30,17 +31,18 @@ class GenerationTask : public Task {
   virtual Result<std::vector<Item>> load() const = 0;
   virtual std::vector<std::string> stops() const = 0;
   virtual Sample score(const Item& item, const std::string& generated) const = 0;
+  virtual void add_facts(Preflight&) const {}
 
   std::string text(const char* key) const { return parameters_[key].get<std::string>(); }
   int64_t integer(const char* key) const { return parameters_[key].get<int64_t>(); }
 
  private:
-  Status encode(const Engine& engine, Item& item);
+  // Whether the prompt had to be cut.
+  Result<bool> encode(const Engine& engine, Item& item) const;
 
   std::string name_;
   nlohmann::json parameters_, preflight_;
   std::vector<Item> items_;
-  int64_t truncated_ = 0;
 };
 
 // Replaces {key} by value, once for each occurrence; other braces stay.

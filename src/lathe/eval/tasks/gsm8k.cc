@@ -1,6 +1,6 @@
 // GSM8K by generation, prompts and extraction as in lm-evaluation-harness (see metrics/gsm8k.h).
 #include "lathe/eval/metrics/gsm8k.h"
-#include "lathe/eval/dataset.h"
+#include "lathe/eval/data/dataset.h"
 #include "lathe/eval/tasks/generation_task.h"
 #include "lathe/eval/tasks/list.h"
 

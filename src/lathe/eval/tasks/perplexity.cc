@@ -5,10 +5,11 @@
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
-#include "lathe/eval/dataset.h"
+#include "lathe/eval/data/dataset.h"
 #include "lathe/eval/metrics/perplexity.h"
+#include "lathe/eval/preflight.h"
 #include "lathe/eval/tasks/list.h"
-#include "lathe/generate/score.h"
+#include "lathe/eval/tasks/window_loss.h"
 
 namespace lathe {
 namespace {
@@ -130,7 +131,7 @@ class PerplexityTask : public Task {
       LossTotals totals;
       double numerator = 0;
       for (const TokenWindow& window : item.windows) {
-        LATHE_TRY(const double loss, loss_of(engine, tokens_[item.text], window));
+        LATHE_TRY(const double loss, window_loss(engine, tokens_[item.text], window));
         numerator += totals.add(window, loss);
       }
       Sample sample;
@@ -195,43 +196,15 @@ class PerplexityTask : public Task {
     return {};
   }
 
-  Result<double> loss_of(const Engine& engine, const std::vector<TokenId>& tokens,
-                         const TokenWindow& window) const {
-    std::vector<TokenId> ids;
-    const auto bos = engine.tokenizer->bos() ? engine.tokenizer->bos() : engine.tokenizer->eos();
-    if (window.bos != WindowBos::kNone && !bos) {
-      return unsupported(
-          "task 'perplexity': this convention needs a BOS or EOS token, and the "
-          "tokenizer has neither");
-    }
-    if (window.bos == WindowBos::kPrepend) ids.push_back(*bos);
-    const auto offset = static_cast<int64_t>(ids.size());
-    ids.insert(ids.end(), tokens.begin() + window.begin, tokens.begin() + window.end);
-    if (window.bos == WindowBos::kReplace) ids[0] = *bos;
-    // The last token is only predicted; feeding it costs one row and changes nothing.
-    LATHE_TRY(const auto losses,
-              token_losses(engine, ids, window.score_from - window.begin + offset));
-    double sum = 0;
-    for (const double loss : losses) sum += loss;
-    return sum;
-  }
-
   void write_preflight(const Engine& engine) {
     int64_t count = 0;
     for (const auto& t : tokens_) count += static_cast<int64_t>(t.size());
-    nlohmann::json warnings = nlohmann::json::array();
-    if (engine.tokenizer->bos() && !plan_.add_bos &&
-        engine.model->config.bos == *engine.tokenizer->bos()) {
-      warnings.push_back("the model has a BOS token that its tokenizer does not add");
-    }
-    preflight_ = {{"tokenizer", engine.tokenizer->kind()},
-                  {"tokenizer_hash", engine.tokenizer->hash()},
-                  {"adds_bos", plan_.add_bos},
-                  {"data", path_},
-                  {"text_hash", sha256_hex(texts_[0])},
-                  {"tokens", count},
-                  {"samples", sample_count()},
-                  {"warnings", warnings}};
+    Preflight preflight(engine, false);
+    preflight.set("data", path_);
+    preflight.set("text_hash", sha256_hex(texts_[0]));
+    preflight.set("tokens", count);
+    preflight.set("samples", sample_count());
+    preflight_ = preflight.report();
   }
 
   nlohmann::json parameters_, preflight_;

@@ -1,5 +1,5 @@
 // SQuAD v2 by generation. The no-answer rule is squad_answer_from_generation()'s.
-#include "lathe/eval/dataset.h"
+#include "lathe/eval/data/dataset.h"
 #include "lathe/eval/metrics/squad.h"
 #include "lathe/eval/tasks/generation_task.h"
 #include "lathe/eval/tasks/list.h"

@@ -29,7 +29,7 @@ using ScopePtr = std::shared_ptr<Scope>;
 
 class Interpreter {
  public:
-  explicit Interpreter(std::optional<std::time_t> now) : now_(now) {}
+  Interpreter(std::optional<std::time_t> now, bool strict) : now_(now), strict_(strict) {}
 
   std::string run(const Block& block, const Dict& variables) {
     const auto functions = std::make_shared<Scope>(nullptr);
@@ -80,7 +80,7 @@ class Interpreter {
         write(out, s.text);
         return Flow::kNext;
       case Kind::kPrint:
-        write(out, evaluate(*s.value, scope).str());
+        write(out, defined(evaluate(*s.value, scope), s.line).str());
         return Flow::kNext;
       case Kind::kIf:
         for (const auto& [condition, body] : s.branches)
@@ -136,7 +136,7 @@ class Interpreter {
   }
 
   Flow loop(const Statement& s, const ScopePtr& scope, std::string& out) {
-    auto items = iterate(evaluate(*s.value, scope));
+    auto items = iterate(defined(evaluate(*s.value, scope), s.line));
     if (s.condition) {
       auto kept = std::make_shared<List>();
       for (const Value& item : *items) {
@@ -247,6 +247,13 @@ class Interpreter {
     return {};
   }
 
+  Value defined(Value value, int line) const {
+    if (strict_ && value.is_undefined()) {
+      throw TemplateError(fmt::format("line {}: '{}' is undefined", line, value.undefined_name()));
+    }
+    return value;
+  }
+
   // Puts the line in front of a message that has none yet.
   template <typename F>
   static Value at(const Expression& e, F&& f) {
@@ -311,6 +318,7 @@ class Interpreter {
       const Value subject = !e.parts[0]               ? *input
                             : input && heads_chain(e) ? filter(*e.parts[0], scope, input)
                                                       : evaluate(*e.parts[0], scope);
+      if (e.text != "default" && e.text != "d") defined(subject, e.line);
       return apply_filter(e.text, subject, arguments(e, 1, scope), budget_);
     });
   }
@@ -520,14 +528,16 @@ class Interpreter {
 
   Budget budget_;
   std::optional<std::time_t> now_;
+  bool strict_;
   int depth_ = 0;
   std::string out_;
 };
 
 }  // namespace
 
-std::string render(const Block& block, const Dict& variables, std::optional<std::time_t> now) {
-  return Interpreter(now).run(block, variables);
+std::string render(const Block& block, const Dict& variables, std::optional<std::time_t> now,
+                   bool strict) {
+  return Interpreter(now, strict).run(block, variables);
 }
 
 }  // namespace lathe::jinja

@@ -1,4 +1,4 @@
-#include "lathe/eval/dataset.h"
+#include "lathe/eval/data/dataset.h"
 
 #include <cstdlib>
 #include <filesystem>

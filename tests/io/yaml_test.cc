@@ -1,4 +1,4 @@
-#include "lathe/compress/yaml.h"
+#include "lathe/io/yaml.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

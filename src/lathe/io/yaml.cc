@@ -1,4 +1,4 @@
-#include "lathe/compress/yaml.h"
+#include "lathe/io/yaml.h"
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>

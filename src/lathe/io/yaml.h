@@ -1,4 +1,4 @@
-// YAML as JSON, for recipes and experiments.
+// YAML as JSON, for recipes, tasks and experiments.
 //
 // YAML 1.2 core schema: plain scalars become null, booleans, integers and floats where they look
 // like one; quoted scalars and those tagged !!str stay strings. One document. Keys are scalars and
