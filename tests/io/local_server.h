@@ -18,6 +18,7 @@ namespace lathe {
 struct ServedRequest {
   std::string method, path;                    // the path is unescaped, without its query
   std::map<std::string, std::string> headers;  // lower-case names
+  std::string body;                            // as long as Content-Length says
 };
 
 struct ServedResponse {
@@ -122,7 +123,16 @@ class LocalServer {
       if (got <= 0) return;
       head.append(buffer, static_cast<size_t>(got));
     }
-    const ServedRequest request = parse(head);
+    const size_t head_end = head.find("\r\n\r\n") + 4;
+    ServedRequest request = parse(head.substr(0, head_end));
+    request.body = head.substr(head_end);
+    const auto length = request.headers.find("content-length");
+    const size_t expected = length == request.headers.end() ? 0 : std::stoul(length->second);
+    while (request.body.size() < expected) {
+      const ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
+      if (got <= 0) return;
+      request.body.append(buffer, static_cast<size_t>(got));
+    }
     ServedResponse response = handler_(request);
     size_t first = 0;
     const size_t whole = response.body.size();
