@@ -168,6 +168,7 @@ Result<std::vector<Run>> load_runs(const std::string& path) {
     LATHE_TRY(const std::string text, read_text(file));
     const auto json = nlohmann::json::parse(text, nullptr, false);
     LATHE_TRY_IN(Run run, run_from_json(json), file);
+    run.folder = fs::path(file).parent_path().string();
     const int64_t order =
         run.experiment.is_object() ? run.experiment.value("order", int64_t{0}) : 0;
     ordered.emplace_back(order, std::move(run));

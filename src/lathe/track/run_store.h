@@ -54,6 +54,7 @@ class SampleLog {
 // A finished (or failed) run as read back from run.json.
 struct Run {
   std::string id, variant, baseline, status, error;
+  std::string folder;  // where it lies; not part of the file
   nlohmann::json model, environment, experiment, recipe, tasks, layers, samples;
   std::vector<Measurement> results;
 };
