@@ -44,17 +44,18 @@ if [ "$status" -ne 0 ] && [ "$failed" -eq "$before" ]; then
   die "test: ctest ended with $status although it names no failed test"
 fi
 
+# Before the Python tests: some of them ask the tools that this installs.
+if [ "$oracles" = yes ]; then
+  bash tools/dev/setup.sh oracles
+  add "golden files against the oracles" "$(bash tools/oracles/check.sh)"
+fi
+
 if [ ${#ctest_args[@]} -eq 0 ]; then
   folders=()
   for file in tests/*/test_*.py; do
     [ -f "$file" ] && [[ " ${folders[*]-} " != *" ${file%/*} "* ]] && folders+=("${file%/*}")
   done
   [ ${#folders[@]} -eq 0 ] || add "Python tests" "$(python3 tools/dev/tests.py unittest "${folders[@]}")"
-fi
-
-if [ "$oracles" = yes ]; then
-  bash tools/dev/setup.sh oracles
-  add "golden files against the oracles" "$(bash tools/oracles/check.sh)"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,5 +1,6 @@
 #include "lathe/cli/outputs.h"
 
+#include "lathe/base/log.h"
 #include "lathe/base/version.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/report/html.h"
@@ -27,9 +28,45 @@ nlohmann::json json_of(const std::vector<Run>& runs, const std::string& command)
   return out;
 }
 
+namespace {
+
+// What cannot be read back is said, and stops nothing.
+void track_run(Tracking& tracking, const std::string& root, const nlohmann::json& facts,
+               const Run& run) {
+  const auto sweep = sweep_record(root, facts);
+  const auto record = sweep.ok() ? run_record(*sweep, run) : Result<RunRecord>(sweep.error());
+  if (record.ok()) {
+    tracking.log(*sweep, *record);
+  } else {
+    spdlog::warn("{} is not tracked: {}", run.id, record.error().message);
+  }
+}
+
+}  // namespace
+
+void say_untracked(const std::vector<std::string>& untracked, const std::string& folder) {
+  for (const std::string& what : untracked) {
+    print_error(failed("{}", what)
+                    .with_hint(fmt::format(
+                        "nothing is lost: `lathe report {} --mlflow URL` (or --mlflow-files, "
+                        "--tensorboard) sends it later",
+                        folder)));
+  }
+}
+
 Result<int> run_and_show(const Experiment& experiment, const SweepOptions& options,
                          const Common& common) {
-  LATHE_TRY(const SweepOutcome outcome, sweep(experiment, options));
+  LATHE_TRY(Tracking tracking, Tracking::open(experiment.track));
+  const std::string root = options.runs_folder + "/" + experiment.name;
+  const nlohmann::json facts = {
+      {"name", experiment.name}, {"baseline", experiment.baseline}, {"seed", experiment.seed}};
+  if (!tracking.empty()) {
+    LATHE_TRY(const SweepRecord record, sweep_record(root, facts));
+    tracking.begin(record);
+  }
+  LATHE_TRY(const SweepOutcome outcome, sweep(experiment, options, [&](const Run& run) {
+              if (!tracking.empty()) track_run(tracking, root, facts, run);
+            }));
   LATHE_TRY(const std::string page, html_report(outcome.runs, experiment.name));
   const Comparison comparison = compare_runs(outcome.runs);
   using Handler = nlohmann::json::error_handler_t;
@@ -37,7 +74,14 @@ Result<int> run_and_show(const Experiment& experiment, const SweepOptions& optio
   LATHE_OK(write_atomically(outcome.folder + "/report.html", page));
   LATHE_OK(write_atomically(outcome.folder + "/results.csv", csv_rows(outcome.runs)));
   LATHE_OK(write_atomically(outcome.folder + "/results.json", json + "\n"));
+  LATHE_OK(write_atomically(outcome.folder + "/results.jsonl", jsonl_rows(outcome.runs)));
   LATHE_OK(write_atomically(outcome.folder + "/results.md", markdown_table(comparison)));
+  LATHE_OK(write_atomically(outcome.folder + "/experiment.yaml", experiment.text));
+  std::vector<std::string> untracked;
+  if (!tracking.empty()) {
+    LATHE_TRY(const SweepRecord record, sweep_record(root, facts));
+    untracked = tracking.end(record, outcome.failed > 0);
+  }
   if (common.json) {
     fmt::print("{}\n", json);
   } else {
@@ -46,9 +90,11 @@ Result<int> run_and_show(const Experiment& experiment, const SweepOptions& optio
       fmt::print("{} of {} runs were finished before and not repeated\n", outcome.reused,
                  outcome.runs.size());
     }
-    fmt::print("\nreport: {0}/report.html   data: {0}/results.csv, .json, .md\n", outcome.folder);
+    fmt::print("\nreport: {0}/report.html   data: {0}/results.csv, .json, .jsonl, .md\n",
+               outcome.folder);
   }
-  return outcome.failed > 0 ? kFailed : kDone;
+  say_untracked(untracked, outcome.folder);
+  return outcome.failed > 0 || !untracked.empty() ? kFailed : kDone;
 }
 
 }  // namespace lathe::cli

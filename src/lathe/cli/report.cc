@@ -9,8 +9,35 @@ namespace {
 
 struct Options {
   std::vector<std::string> folders;
-  std::string html, csv, markdown, json_file, title;
+  std::string html, csv, markdown, json_file, jsonl, title;
+  std::string mlflow, mlflow_files, tensorboard;
 };
+
+// Hands finished runs to trackers; what they have already is not sent twice.
+Result<int> track(const Options& options, const std::vector<Run>& runs) {
+  std::vector<TrackTarget> targets;
+  for (const auto& [kind, target] :
+       {std::pair{"mlflow", &options.mlflow}, std::pair{"mlflow_files", &options.mlflow_files},
+        std::pair{"tensorboard", &options.tensorboard}}) {
+    if (!target->empty()) targets.push_back({kind, *target});
+  }
+  if (targets.empty()) return kDone;
+  LATHE_TRY(const auto sweeps, group_by_sweep(runs));
+  int code = kDone;
+  for (const TrackedSweep& entry : sweeps) {
+    LATHE_TRY(Tracking tracking, Tracking::open(targets));
+    tracking.begin(entry.sweep);
+    bool failed = false;
+    for (const RunRecord& run : entry.runs) {
+      tracking.log(entry.sweep, run);
+      failed |= run.failed;
+    }
+    const auto untracked = tracking.end(entry.sweep, failed);
+    say_untracked(untracked, entry.sweep.folder);
+    if (!untracked.empty()) code = kFailed;
+  }
+  return code;
+}
 
 Result<int> report(const Options& options, const Common& common) {
   std::vector<Run> runs;
@@ -30,6 +57,7 @@ Result<int> report(const Options& options, const Common& common) {
   if (!options.csv.empty()) LATHE_OK(write_atomically(options.csv, csv_rows(runs)));
   if (!options.markdown.empty())
     LATHE_OK(write_atomically(options.markdown, markdown_table(comparison)));
+  if (!options.jsonl.empty()) LATHE_OK(write_atomically(options.jsonl, jsonl_rows(runs)));
   if (!options.json_file.empty()) {
     LATHE_OK(
         write_atomically(options.json_file, json.dump(1, ' ', false, Handler::replace) + "\n"));
@@ -39,11 +67,11 @@ Result<int> report(const Options& options, const Common& common) {
   } else {
     fmt::print("{}", terminal_table(comparison, colour_wanted()));
     for (const std::string* file :
-         {&options.html, &options.csv, &options.markdown, &options.json_file}) {
+         {&options.html, &options.csv, &options.markdown, &options.json_file, &options.jsonl}) {
       if (!file->empty()) fmt::print("wrote {}\n", *file);
     }
   }
-  return kDone;
+  return track(options, runs);
 }
 
 }  // namespace
@@ -55,6 +83,12 @@ Body add_report(CLI::App& app, const Common& common) {
   app.add_option("--csv", options->csv, "Write one line a number here");
   app.add_option("--md", options->markdown, "Write the table as Markdown here");
   app.add_option("--json-file", options->json_file, "Write the rows as JSON here");
+  app.add_option("--jsonl", options->jsonl, "Write one JSON object a number here");
+  app.add_option("--mlflow", options->mlflow, "Send the runs to the MLflow server at this URL");
+  app.add_option("--mlflow-files", options->mlflow_files,
+                 "Write the runs to this folder as MLflow's file store");
+  app.add_option("--tensorboard", options->tensorboard,
+                 "Write the runs' event files for TensorBoard to this folder");
   app.add_option("--title", options->title, "Title of the page");
   return [options, &common] { return report(*options, common); };
 }

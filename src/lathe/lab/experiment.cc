@@ -108,6 +108,20 @@ Status read_tasks_and_probes(const nlohmann::json& j, Experiment& e) {
   return {};
 }
 
+// {mlflow: URL, tensorboard: FOLDER, …}; targets are checked, nothing is asked of them yet.
+Status read_track(const nlohmann::json& j, Experiment& e) {
+  if (!j.contains("track") || j["track"].is_null()) return {};
+  if (!j["track"].is_object()) {
+    return bad_input("'track' must name trackers: {{mlflow: \"http://127.0.0.1:5000\"}}");
+  }
+  for (const auto& [kind, target] : j["track"].items()) {
+    if (!target.is_string()) return bad_input("track: {}: must be a text", kind);
+    e.track.push_back({kind, target.get<std::string>()});
+    LATHE_TRY_IN(const auto tracker, open_tracker(kind, e.track.back().target), "track");
+  }
+  return {};
+}
+
 Result<int64_t> whole_number(const nlohmann::json& j, const char* key, int64_t otherwise) {
   if (!j.contains(key)) return otherwise;
   if (!j[key].is_number_integer() || j[key].get<int64_t>() < 0) {
@@ -121,8 +135,8 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
   if (!j.is_object())
     return bad_input("an experiment is a list of keys: name, models, variants, tasks …");
   LATHE_OK(check_keys(j,
-                      {"name", "models", "baseline", "variants", "tasks", "probes", "cost", "seed",
-                       "context", "kv"},
+                      {"name", "models", "baseline", "variants", "tasks", "probes", "cost", "track",
+                       "seed", "context", "kv"},
                       "experiment"));
   Experiment e;
   if (!j.contains("name") || !j["name"].is_string()) return bad_input("'name' is missing");
@@ -135,6 +149,7 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
   }
   LATHE_OK(read_variants(j, order, e));
   LATHE_OK(read_tasks_and_probes(j, e));
+  LATHE_OK(read_track(j, e));
   if (j.contains("cost")) {
     const auto& cost = j["cost"];
     if (!cost.is_object()) return bad_input("'cost' must be {{usd_per_hour: N}}");

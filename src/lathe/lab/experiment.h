@@ -9,6 +9,7 @@
 #include "lathe/backend/kv_cache.h"
 #include "lathe/base/result.h"
 #include "lathe/compress/recipe.h"
+#include "lathe/track/tracker.h"
 
 namespace lathe {
 
@@ -29,6 +30,7 @@ struct Experiment {
   std::vector<VariantSpec> variants;
   std::vector<NamedParameters> tasks;  // parameters checked, defaults filled in
   std::vector<NamedParameters> probes;
+  std::vector<TrackTarget> track;
   std::optional<double> usd_per_hour;
   uint64_t seed = 0;
   int64_t context = 0;

@@ -60,6 +60,9 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
   LATHE_TRY(const SamplesByTask samples, folder.samples());
   run.environment = measured["environment"];
   run.model["parameters"] = measured["parameters"];
+  for (const char* key : {"started_ms", "ended_ms"}) {
+    if (measured.contains(key)) run.experiment[key] = measured[key];
+  }
   run.tasks = nlohmann::json::array();
   run.samples = nlohmann::json::array();
   run.results.clear();

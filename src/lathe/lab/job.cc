@@ -1,4 +1,6 @@
 // A run's own process: load, evaluate, measure.
+#include <chrono>
+
 #include "lathe/base/log.h"
 #include "lathe/base/progress.h"
 #include "lathe/eval/task.h"
@@ -8,6 +10,11 @@
 
 namespace lathe {
 namespace {
+
+int64_t now_ms() {
+  using std::chrono::duration_cast, std::chrono::milliseconds, std::chrono::system_clock;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
 
 Status run_task(const Engine& engine, const nlohmann::json& entry, const RunFolder& folder,
                 SampleLog& log, nlohmann::json& preflights) {
@@ -36,6 +43,7 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, const RunFold
 
 Status run_job(const std::string& path) {
   const RunFolder folder(path);
+  const int64_t started_ms = now_ms();
   LATHE_TRY(const nlohmann::json job, folder.read("job.json"));
   EngineOptions options;
   options.device = job["device"].get<std::string>();
@@ -59,7 +67,9 @@ Status run_job(const std::string& path) {
     }
   }
   return folder.write("measured.json",
-                      {{"environment", environment_of(engine, job["seed"].get<uint64_t>())},
+                      {{"started_ms", started_ms},
+                       {"ended_ms", now_ms()},
+                       {"environment", environment_of(engine, job["seed"].get<uint64_t>())},
                        {"parameters", engine.model->parameters},
                        {"format", engine.model->format},
                        {"preflight", preflights},

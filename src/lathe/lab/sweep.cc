@@ -130,6 +130,7 @@ class Sweep {
   Run identity_of(const PlannedRun& planned) const {
     Run run;
     run.id = planned.id;
+    run.folder = planned.folder;
     run.variant = planned.variant->name;
     run.baseline = experiment_.baseline;
     run.recipe = to_json(planned.variant->recipe);

@@ -204,6 +204,22 @@ std::string csv_rows(const std::vector<Run>& runs) {
   return out;
 }
 
+std::string jsonl_rows(const std::vector<Run>& runs) {
+  std::string out;
+  for (const Run& run : runs) {
+    nlohmann::json about = {{"run", run.id}, {"status", run.status}};
+    if (run.model.is_object()) about["model"] = run.model.value("path", "");
+    if (!run.error.empty()) about["error"] = run.error;
+    const auto add = [&](nlohmann::json row) {
+      row.update(about);
+      out += row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    };
+    if (run.status != "done") add({{"variant", run.variant}});
+    for (const Measurement& m : run.results) add(to_json(m));
+  }
+  return out;
+}
+
 std::string terminal_rows(const std::vector<Measurement>& measurements, bool colour) {
   std::vector<std::vector<Cell>> rows;
   rows.push_back({{"task", kBold},

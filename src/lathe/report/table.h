@@ -13,6 +13,8 @@ std::string terminal_table(const Comparison& comparison, bool colour);
 std::string markdown_table(const Comparison& comparison);
 // One line a number, all of them (RFC 4180).
 std::string csv_rows(const std::vector<Run>& runs);
+// The same as JSON, one object a line.
+std::string jsonl_rows(const std::vector<Run>& runs);
 
 // Rows without variants (eval, profile): metric, value with interval, unit, n.
 std::string terminal_rows(const std::vector<Measurement>& rows, bool colour);
