@@ -117,13 +117,13 @@ void prefill(benchmark::State& state, Isa isa, const std::string& spec, int64_t 
       benchmark::Counter(flops / peak_flops(isa), benchmark::Counter::kIsRate);
 }
 
-void attention(benchmark::State& state, Isa isa, int64_t start, int64_t rows) {
+void attention(benchmark::State& state, Isa isa, KvType type, int64_t start, int64_t rows) {
   const auto ops = make_cpu_ops(isa, pool());
   const AttentionSpec spec{32, 4, 64, 0.125f};
-  KvCache cache = KvCache::create({1, 4, 64}, start + rows).value();
+  KvCache cache = KvCache::create({1, 4, 64, type}, start + rows).value();
+  const std::vector<float> half(64, 0.5f);
   for (int64_t h = 0; h < 4; ++h) {
-    std::fill_n(cache.keys(0, h), start * 64, 0.5f);
-    std::fill_n(cache.values(0, h), start * 64, 0.5f);
+    for (int64_t i = 0; i < start; ++i) cache.write(0, h, i, half.data(), half.data());
   }
   const Tensor q = input(rows, 2048), k = input(rows, 256), v = input(rows, 256);
   const SequenceSpan span{&cache, 0, rows, start};
@@ -205,9 +205,12 @@ int main(int argc, char** argv) {
             [=](benchmark::State& s) { prefill(s, isa, spec, tokens); });
       }
     }
-    for (const auto& [start, rows] : {std::pair<int64_t, int64_t>{0, 512}, {2048, 1}, {2048, 64}}) {
-      add(fmt::format("attention/{}/{}+{}", name_of(isa), start, rows),
-          [=](benchmark::State& s) { attention(s, isa, start, rows); });
+    for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8}) {
+      for (const auto& [start, rows] :
+           {std::pair<int64_t, int64_t>{0, 512}, {2048, 1}, {2048, 64}, {8192, 1}}) {
+        add(fmt::format("attention/{}/{}/{}+{}", name_of(isa), name_of(type), start, rows),
+            [=](benchmark::State& s) { attention(s, isa, type, start, rows); });
+      }
     }
   }
   for (const char* spec : {"f32", "bf16", "int8:row", "int4:g128", "nf4:b64", "q4_k", "q6_k"}) {
