@@ -17,8 +17,8 @@ enum class ErrorCode {
   kBadInput,     // malformed or unknown: exit code 2
   kNotFound,     // a file, tensor or key is missing: exit code 2
   kUnsupported,  // well-formed, but not something Lathe can do: exit code 2
-  kNoRoom,       // memory or disk would not suffice: exit code 3
-  kFailed,       // anything else went wrong while working: exit code 1
+  kNoRoom,       // would not fit into memory: exit code 3
+  kFailed,       // anything else went wrong while working, a full disk too: exit code 1
 };
 
 struct Error {

@@ -1,3 +1,7 @@
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
 #include "lathe/base/log.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/suggest.h"
@@ -109,14 +113,22 @@ int run(int argc, char** argv) {
 }  // namespace lathe::cli
 
 int main(int argc, char** argv) {
+  using lathe::cli::print_error;
+  int code = lathe::cli::kFailed;
   try {
-    return lathe::cli::run(argc, argv);
+    code = lathe::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {
-    lathe::cli::print_error(
-        lathe::no_room("out of memory").with_hint("use a smaller model, batch or context"));
+    print_error(lathe::no_room("out of memory").with_hint("use a smaller model, batch or context"));
     return lathe::cli::kNoRoom;
   } catch (const std::exception& error) {
-    lathe::cli::print_error(lathe::failed("{}", error.what()));
-    return lathe::cli::kFailed;
+    // A full disk behind standard output ends a print with an exception; it is told below.
+    if (std::ferror(stdout) == 0) {
+      print_error(lathe::failed("{}", error.what()));
+      return lathe::cli::kFailed;
+    }
   }
+  // What was printed may still be on its way.
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  print_error(lathe::failed("cannot write to standard output: {}", std::strerror(errno)));
+  return code == lathe::cli::kDone ? lathe::cli::kFailed : code;
 }

@@ -21,7 +21,7 @@ std::string folder_of(const std::string& path) {
 
 Error write_error(const std::string& path, int error) {
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
-    return no_room("{}: cannot write: {}", path, std::strerror(error))
+    return failed("{}: cannot write: {}", path, std::strerror(error))
         .with_hint("free some disk space or write elsewhere; nothing was left behind");
   }
   return failed("{}: cannot write: {}", path, std::strerror(error));
@@ -95,7 +95,7 @@ Result<AtomicFile> AtomicFile::create(const std::string& path, int64_t expected_
   if (expected_bytes > 0) {
     LATHE_TRY(const int64_t free, free_disk_bytes(folder));
     if (expected_bytes > free) {
-      return no_room("{}: needs {} bytes, but the disk has {} free", path, expected_bytes, free)
+      return failed("{}: needs {} bytes, but the disk has {} free", path, expected_bytes, free)
           .with_hint("free some disk space or write elsewhere");
     }
   }

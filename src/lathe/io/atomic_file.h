@@ -14,14 +14,14 @@ namespace lathe {
 class AtomicFile {
  public:
   // Refuses when the folder is missing or not writable, or when `path` is something else than a
-  // file. `expected_bytes` > 0: refuses (kNoRoom) when the disk has less free, and reserves the
+  // file. `expected_bytes` > 0: refuses (kFailed) when the disk has less free, and reserves the
   // room where the file system can.
   static Result<AtomicFile> create(const std::string& path, int64_t expected_bytes = 0);
   AtomicFile(AtomicFile&&) noexcept;
   AtomicFile& operator=(AtomicFile&&) noexcept;
   ~AtomicFile();  // removes the temporary file unless committed
 
-  // Appends. A full disk is kNoRoom; after any failure the file can only be destroyed.
+  // Appends. After any failure, a full disk among them, the file can only be destroyed.
   Status write(std::span<const uint8_t> bytes);
   Status write(std::string_view text);
   // Overwrites bytes written earlier, or writes ahead of the end (what lies between reads as 0).

@@ -77,7 +77,7 @@ class GgufWriter {
   };
   // Declare all tensors, then append their bytes in that order. Alignment is 32, or what the
   // metadata's general.alignment (u32) says. Refuses unknown types, shapes that do not fit their
-  // blocks, names that come twice, and (kNoRoom) what the disk cannot hold.
+  // blocks, names that come twice, and (kFailed) what the disk cannot hold.
   static Result<GgufWriter> create(const std::string& path, const GgufMetadata& metadata,
                                    const std::vector<Declared>& tensors);
   GgufWriter(GgufWriter&&) noexcept;

@@ -104,7 +104,7 @@ class Partial {
       const ssize_t got = ::pwrite(fd_, bytes.data(), bytes.size(), size_);
       if (got < 0 && errno == EINTR) continue;
       if (got < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)) {
-        return no_room("{}: cannot write: {}", path_, std::strerror(errno))
+        return failed("{}: cannot write: {}", path_, std::strerror(errno))
             .with_hint("free some disk space and pull again; it goes on from here");
       }
       if (got < 0) return failed("{}: cannot write: {}", path_, std::strerror(errno));

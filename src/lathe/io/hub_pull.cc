@@ -108,8 +108,8 @@ Status check_room(const HubFolder& folder, const std::vector<HubFile>& files) {
   }
   LATHE_TRY(const int64_t free, free_disk_bytes(folder.root));
   if (needed <= free) return {};
-  return no_room("{}: {} MB are to be fetched, but the disk has {} MB free", folder.root,
-                 needed / kMegabyte, free / kMegabyte)
+  return failed("{}: {} MB are to be fetched, but the disk has {} MB free", folder.root,
+                needed / kMegabyte, free / kMegabyte)
       .with_hint("free some disk space, or set HF_HUB_CACHE to a folder on another disk");
 }
 

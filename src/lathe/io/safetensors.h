@@ -54,7 +54,7 @@ class SafetensorsWriter {
     DType dtype;
     std::vector<int64_t> shape;
   };
-  // Refuses names that come twice, and (kNoRoom) what the disk cannot hold.
+  // Refuses names that come twice, and (kFailed) what the disk cannot hold.
   static Result<SafetensorsWriter> create(const std::string& path, std::vector<Declared> tensors,
                                           std::map<std::string, std::string> metadata);
   SafetensorsWriter(SafetensorsWriter&&) noexcept;
