@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "lathe/base/memory.h"
 #include "lathe/base/suggest.h"
 #include "lathe/tensor/dtype.h"
 
@@ -95,6 +96,12 @@ int64_t KvCache::bytes_for(const KvShape& shape, int64_t positions) {
 }
 
 Result<KvCache> KvCache::create(const KvShape& shape, int64_t capacity) {
+  const int64_t needed = bytes_for(shape, capacity), available = available_memory_bytes();
+  if (needed > available) {
+    return no_room("a key-value cache of {} positions needs {} MB, {} MB are free", capacity,
+                   needed >> 20, available >> 20)
+        .with_hint("use a shorter context or a smaller batch");
+  }
   KvCache cache;
   cache.shape_ = shape;
   cache.capacity_ = capacity;

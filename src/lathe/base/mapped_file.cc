@@ -61,7 +61,11 @@ Result<Bytes> map_file(const std::string& path) {
   LATHE_TRY(const size_t size, open_regular(path, file));
   if (size == 0) return Bytes();
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (address == MAP_FAILED) return failed("{}: cannot map: {}", path, std::strerror(errno));
+  if (address == MAP_FAILED) {
+    if (errno != ENOMEM) return failed("{}: cannot map: {}", path, std::strerror(errno));
+    return no_room("{}: cannot map {} MB: {}", path, size >> 20, std::strerror(errno))
+        .with_hint("the address space of this process is limited (ulimit -v)");
+  }
   {
     const std::lock_guard lock(mappings().mutex);
     mappings().sizes[reinterpret_cast<uintptr_t>(address)] = size;

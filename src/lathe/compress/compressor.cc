@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/memory.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/output_directory.h"
@@ -185,6 +186,28 @@ class Compressor {
   CompressionReport report_;
 };
 
+// One matrix is in memory at a time: as it will be stored and, where a pass works on it, as floats
+// and what the pass makes of them. Refuses before anything is read or written.
+Status check_memory(const Checkpoint& source, const std::vector<MatrixPlan>& plans) {
+  int64_t needed = 0;
+  std::string largest;
+  for (const MatrixPlan& plan : plans) {
+    const int64_t rows = plan.info.rows, cols = plan.info.cols;
+    const bool worked_on = std::any_of(plan.steps.begin(), plan.steps.end(),
+                                       [](const StepTarget& step) { return step.applies; });
+    const int64_t floats = worked_on ? 2 * rows * cols * static_cast<int64_t>(sizeof(float)) : 0;
+    const int64_t bytes = floats + plan.stored->bytes(rows, cols);
+    if (bytes <= needed) continue;
+    needed = bytes;
+    largest = plan.info.name;
+  }
+  const int64_t available = available_memory_bytes();
+  if (needed <= available) return {};
+  return no_room("{}: matrix '{}' needs {} MB to work on, {} MB are free", source.path(), largest,
+                 needed >> 20, available >> 20)
+      .with_hint("free some memory; one matrix at a time is the least that can be held");
+}
+
 }  // namespace
 
 nlohmann::json to_json(const MatrixReport& report) {
@@ -204,6 +227,7 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   }
   LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
   LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(source, recipe), source.path());
+  LATHE_OK(check_memory(source, plans));
   Compressor compressor(source, recipe, std::move(plans), pool);
   LATHE_OK_IN(compressor.run(directory.path()), source.path());
   LATHE_OK(directory.commit());

@@ -98,13 +98,6 @@ class Loader {
   std::map<std::string, VectorInfo> vectors_;
 };
 
-std::optional<int64_t> read_limit(const char* path) {
-  std::ifstream file(path);
-  int64_t value = 0;
-  if (file >> value) return value;
-  return std::nullopt;
-}
-
 // Packed weights are about the size of the files; a model that cannot fit is refused before it is
 // read.
 Status check_memory(const Checkpoint& checkpoint) {
@@ -123,25 +116,6 @@ Status check_memory(const Checkpoint& checkpoint) {
 }
 
 }  // namespace
-
-int64_t available_memory_bytes() {
-  int64_t available = INT64_MAX;
-  std::ifstream info("/proc/meminfo");
-  std::string key, unit;
-  int64_t kilobytes = 0;
-  while (info >> key >> kilobytes) {
-    std::getline(info, unit);
-    if (key == "MemAvailable:") available = kilobytes * 1024;
-  }
-  const auto limit = read_limit("/sys/fs/cgroup/memory.max");
-  const auto used = read_limit("/sys/fs/cgroup/memory.current");
-  if (limit && used) available = std::min(available, *limit - *used);
-  // Set by tests, and by people who want to leave room for something else.
-  if (const char* text = std::getenv("LATHE_MEMORY_LIMIT_BYTES")) {
-    available = std::min<int64_t>(available, std::atoll(text));
-  }
-  return available;
-}
 
 Result<Layer> load_layer(const Checkpoint& checkpoint, Ops& ops, int64_t index) {
   return Loader(checkpoint, ops).layer(index);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lathe/backend/ops.h"
+#include "lathe/base/memory.h"
 #include "lathe/model/checkpoint.h"
 #include "lathe/model/config.h"
 
@@ -55,9 +56,5 @@ Result<std::shared_ptr<const Model>> load_model(const std::string& path, Ops& op
 
 // One block, for streaming: loaded, used, freed.
 Result<Layer> load_layer(const Checkpoint& checkpoint, Ops& ops, int64_t index);
-
-// Bytes of memory that the process may still take, by the system's own word (cgroup limit
-// included).
-int64_t available_memory_bytes();
 
 }  // namespace lathe

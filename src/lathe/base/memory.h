@@ -1,0 +1,13 @@
+// What this process may still take of the machine's memory.
+#pragma once
+
+#include <cstdint>
+
+namespace lathe {
+
+// Bytes of memory that the process may still take, by the system's own word: what is free or can
+// be freed, the limits of its control groups (versions 1 and 2) and of its address space.
+// LATHE_MEMORY_LIMIT_BYTES lowers it further, for tests and for people who want to leave room.
+int64_t available_memory_bytes();
+
+}  // namespace lathe
