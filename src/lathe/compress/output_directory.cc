@@ -1,6 +1,7 @@
 #include "lathe/compress/output_directory.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 namespace lathe {
 namespace {
@@ -27,6 +30,32 @@ Status check_target(const std::string& path, bool overwrite) {
       .with_hint("choose another name");
 }
 
+// A lock on a folder, which the system takes back however the process ends; -1 if it cannot be had.
+int lock_folder(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  if (fd >= 0) ::close(fd);
+  return -1;
+}
+
+// Removes what killed processes have left under temporary names of `target`.
+void remove_remains(const std::string& target) {
+  const fs::path path(target);
+  const std::string prefix = path.filename().string() + ".tmp-";
+  std::vector<std::string> found;
+  std::error_code error;
+  fs::directory_iterator it(path.has_parent_path() ? path.parent_path() : ".", error);
+  for (; !error && it != fs::directory_iterator(); it.increment(error)) {
+    if (it->path().filename().string().starts_with(prefix)) found.push_back(it->path().string());
+  }
+  for (const std::string& folder : found) {
+    const int fd = lock_folder(folder);
+    if (fd < 0) continue;  // no folder, or somebody is filling it
+    fs::remove_all(folder, error);
+    ::close(fd);
+  }
+}
+
 }  // namespace
 
 Result<OutputDirectory> OutputDirectory::create(const std::string& path, bool overwrite) {
@@ -34,22 +63,23 @@ Result<OutputDirectory> OutputDirectory::create(const std::string& path, bool ov
   while (target.size() > 1 && target.back() == '/') target.pop_back();
   if (target.empty() || target == "/") return bad_input("'{}' is not the name of a folder", path);
   LATHE_OK(check_target(target, overwrite));
+  remove_remains(target);
   static std::atomic<uint32_t> counter{0};
   for (int attempt = 0; attempt < 1000; ++attempt) {
     std::string temporary = fmt::format("{}.tmp-{}-{}", target, ::getpid(), counter++);
     if (::mkdir(temporary.c_str(), 0777) == 0) {
-      return OutputDirectory(std::move(target), std::move(temporary), overwrite);
+      const int lock = lock_folder(temporary);
+      return OutputDirectory(std::move(target), std::move(temporary), overwrite, lock);
     }
     const int error = errno;
     if (error == EEXIST) continue;
     if (error == ENOENT) {
       return not_found("{}: cannot create: the folder above it is missing", target);
     }
-    if (error == ENOSPC || error == EDQUOT) {
-      return no_room("{}: cannot create: {}", target, std::strerror(error));
-    }
+    const bool full = error == ENOSPC || error == EDQUOT;
     return failed("{}: cannot create: {}", target, std::strerror(error))
-        .with_hint("is the folder above it writable?");
+        .with_hint(full ? "free some disk space or write elsewhere"
+                        : "is the folder above it writable?");
   }
   return failed("{}: cannot find a free temporary name beside it", target);
 }
@@ -57,13 +87,15 @@ Result<OutputDirectory> OutputDirectory::create(const std::string& path, bool ov
 OutputDirectory::OutputDirectory(OutputDirectory&& other) noexcept
     : target_(std::move(other.target_)),
       temporary_(std::move(other.temporary_)),
-      overwrite_(other.overwrite_) {
+      overwrite_(other.overwrite_),
+      lock_(std::exchange(other.lock_, -1)) {
   other.temporary_.clear();
 }
 
 OutputDirectory::~OutputDirectory() {
   std::error_code error;
   if (!temporary_.empty()) fs::remove_all(temporary_, error);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 Status OutputDirectory::commit() {

@@ -1,5 +1,6 @@
 // A directory that appears whole or not at all: filled under a temporary name beside the target,
-// then renamed. A process that is killed leaves at most `<path>.tmp-<pid>-<n>`.
+// then renamed. A process that is killed leaves at most `<path>.tmp-<pid>-<n>`, which the next one
+// with the same `path` removes.
 #pragma once
 
 #include <string>
@@ -22,11 +23,15 @@ class OutputDirectory {
   Status commit();
 
  private:
-  OutputDirectory(std::string target, std::string temporary, bool overwrite)
-      : target_(std::move(target)), temporary_(std::move(temporary)), overwrite_(overwrite) {}
+  OutputDirectory(std::string target, std::string temporary, bool overwrite, int lock)
+      : target_(std::move(target)),
+        temporary_(std::move(temporary)),
+        overwrite_(overwrite),
+        lock_(lock) {}
 
   std::string target_, temporary_;
   bool overwrite_;
+  int lock_;  // held on the temporary directory while it is filled; -1: none to be had here
 };
 
 }  // namespace lathe
