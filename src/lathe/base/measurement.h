@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "lathe/base/result.h"
+
 namespace lathe {
 
 struct Measurement {
@@ -34,6 +36,7 @@ struct Measurement {
 };
 
 nlohmann::json to_json(const Measurement& m);
-Measurement measurement_from_json(const nlohmann::json& j);  // throws nlohmann::json::exception
+// "task", "metric" and "value" are needed; keys that it does not know go to `extra`.
+Result<Measurement> measurement_from_json(const nlohmann::json& j);
 
 }  // namespace lathe

@@ -94,7 +94,8 @@ Result<int> run_and_show(const Experiment& experiment, const SweepOptions& optio
                outcome.folder);
   }
   say_untracked(untracked, outcome.folder);
-  return outcome.failed > 0 || !untracked.empty() ? kFailed : kDone;
+  if (outcome.failed == 0) return untracked.empty() ? kDone : kFailed;
+  return outcome.failed == outcome.no_room ? kNoRoom : kFailed;
 }
 
 }  // namespace lathe::cli

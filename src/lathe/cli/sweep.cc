@@ -1,4 +1,5 @@
 #include "lathe/lab/sweep.h"
+#include "lathe/lab/run_process.h"
 
 #include <algorithm>
 
@@ -65,15 +66,25 @@ Body add_sweep(CLI::App& app, const Common& common) {
 }
 
 Body add_run_job(CLI::App& app, const Common&) {
-  auto folder = std::make_shared<std::string>();
-  app.add_option("folder", *folder, "Run folder")->required();
-  return [folder]() -> Result<int> {
-    const Status status = run_job(*folder);
+  struct Options {
+    std::string folder;
+    int report_to = -1;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("folder", options->folder, "Run folder")->required();
+  app.add_option("--report-to", options->report_to, "Descriptor to tell an error to");
+  return [options]() -> Result<int> {
+    if (options->report_to >= 0) die_with_parent();
+    Status status;
+    try {
+      status = run_job(options->folder);
+    } catch (const std::bad_alloc&) {
+      status = no_room("out of memory").with_hint("use a smaller model, batch or context");
+    }
     if (status.ok()) return kDone;
-    const Error& error = status.error();
-    const RunFolder run(*folder);
-    LATHE_OK(run.write("error.json", {{"message", error.message}, {"hint", error.hint}}));
-    return exit_code(error.code);
+    const ErrorCode code = status.error().code;
+    if (report_error(options->report_to, status.error())) return exit_code(code);
+    return std::move(status).error();
   };
 }
 

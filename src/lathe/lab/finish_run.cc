@@ -52,11 +52,30 @@ void add_cost(double usd_per_hour, std::vector<Measurement>& rows) {
   add("usd_per_million_prompt_tokens", "prefill_tokens_per_s");
 }
 
+// What a run's own process wrote down, or an error where it is not that.
+Result<nlohmann::json> read_measured(const RunFolder& folder) {
+  LATHE_TRY(nlohmann::json measured, folder.read("measured.json"));
+  const auto is = [&](const char* key, auto check) {
+    const auto it = measured.find(key);
+    return it != measured.end() && check(*it);
+  };
+  const auto object = [](const nlohmann::json& j) { return j.is_object(); };
+  if (is("environment", object) && is("preflight", object) &&
+      is("parameters", [](const auto& j) { return j.is_number_integer(); }) &&
+      is("format", [](const auto& j) { return j.is_string(); }) &&
+      is("results", [](const auto& j) { return j.is_array(); })) {
+    return measured;
+  }
+  return bad_input("{}: needs environment, preflight, parameters, format and results",
+                   folder.file("measured.json"))
+      .with_hint("delete the run's folder to have it run again");
+}
+
 }  // namespace
 
 Status finish_run(const Experiment& experiment, const RunFolder& folder,
                   const SamplesByTask* baseline, Run& run) {
-  LATHE_TRY(const nlohmann::json measured, folder.read("measured.json"));
+  LATHE_TRY(const nlohmann::json measured, read_measured(folder));
   LATHE_TRY(const SamplesByTask samples, folder.samples());
   run.environment = measured["environment"];
   run.model["parameters"] = measured["parameters"];
@@ -87,7 +106,10 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
     }
     show_samples(entry.name, ordered, run.samples);
   }
-  for (const auto& row : measured["results"]) run.results.push_back(measurement_from_json(row));
+  for (const auto& row : measured["results"]) {
+    LATHE_TRY_IN(Measurement m, measurement_from_json(row), folder.file("measured.json"));
+    run.results.push_back(std::move(m));
+  }
   if (experiment.usd_per_hour) add_cost(*experiment.usd_per_hour, run.results);
   for (Measurement& m : run.results) {
     m.variant = run.variant;

@@ -7,8 +7,6 @@
 
 namespace lathe {
 
-using SamplesByTask = std::map<std::string, std::vector<Sample>>;
-
 // `run` has its identity set. Fills results, environment, layers and the samples shown in reports;
 // `baseline`: the samples to compare with, or nullptr.
 Status finish_run(const Experiment& experiment, const RunFolder& folder,

@@ -1,8 +1,5 @@
 #include "lathe/lab/sweep.h"
 
-#include <spawn.h>
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -17,9 +14,8 @@
 #include "lathe/compress/compressor.h"
 #include "lathe/compress/predict.h"
 #include "lathe/lab/finish_run.h"
+#include "lathe/lab/run_process.h"
 #include "lathe/profile/environment.h"
-
-extern char** environ;
 
 namespace lathe {
 namespace {
@@ -67,32 +63,6 @@ std::vector<const VariantSpec*> in_running_order(const Experiment& experiment) {
   std::stable_partition(out.begin(), out.end(),
                         [&](const VariantSpec* v) { return v->name == experiment.baseline; });
   return out;
-}
-
-// Runs this very program on a run folder; returns when it ends.
-Status run_in_own_process(const RunFolder& folder) {
-  std::error_code error;
-  fs::remove(folder.file("error.json"), error);
-  const std::string program = "/proc/self/exe";
-  std::string command = "run-job", path = folder.path();
-  char* arguments[] = {const_cast<char*>("lathe"), command.data(), path.data(), nullptr};
-  pid_t child = 0;
-  if (const int code = posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environ)) {
-    return failed("cannot start the run's process: {}", std::strerror(code));
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFSIGNALED(status)) {
-    const int signal = WTERMSIG(status);
-    return failed("the run's process was killed by signal {} ({})", signal, strsignal(signal))
-        .with_hint(signal == 9 ? "the system may have run out of memory" : "");
-  }
-  if (WEXITSTATUS(status) == 0) return {};
-  const auto written = folder.read("error.json");
-  if (!written.ok()) return failed("the run's process ended with code {}", WEXITSTATUS(status));
-  Error told{ErrorCode::kFailed, written->value("message", ""), written->value("hint", "")};
-  return told;
 }
 
 std::string now_text() {
@@ -185,6 +155,7 @@ class Sweep {
     LATHE_OK(open_source(planned.model));
     run.model = source_description_;
     const RunFolder folder(planned.folder);
+    LATHE_TRY(const RunLock lock, folder.lock());
     LATHE_OK(folder.begin(hash_of(planned)));
     if (folder.has("measured.json")) {
       ++outcome_.reused;
@@ -229,22 +200,33 @@ class Sweep {
                                        {"kv", name_of(experiment_.kv)},
                                        {"threads", threads_},
                                        {"device", options_.device}}));
-    return run_in_own_process(folder);
+    return run_in_own_process(planned.folder);
   }
 
   Status record(const PlannedRun& planned, const Status& status, Run& run) {
     run.status = status.ok() ? "done" : "failed";
     if (!status.ok()) {
-      ++outcome_.failed;
       const Error& error = status.error();
       run.error = error.hint.empty() ? error.message : error.message + " (" + error.hint + ")";
+    }
+    run.experiment["created"] = now_text();
+    if (Status written = write_record(planned, run); !written.ok()) {
+      // The first thing that went wrong says more: where the disk is full, both fail.
+      return status.ok() ? written : status;
+    }
+    if (!status.ok()) {
+      ++outcome_.failed;
+      if (status.error().code == ErrorCode::kNoRoom) ++outcome_.no_room;
       spdlog::error("{}: {}", planned.id, run.error);
     }
+    return {};
+  }
+
+  Status write_record(const PlannedRun& planned, const Run& run) const {
     std::error_code error;
     fs::create_directories(planned.folder, error);
     if (error) return failed("{}: {}", planned.folder, error.message());
     const RunFolder folder(planned.folder);
-    run.experiment["created"] = now_text();
     LATHE_OK(folder.write("run.json", to_json(run)));
     if (!options_.keep_models) fs::remove_all(folder.file("model"), error);
     return {};

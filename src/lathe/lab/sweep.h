@@ -39,6 +39,7 @@ struct SweepOutcome {
   std::string folder;  // <runs_folder>/<experiment>
   std::vector<Run> runs;
   int64_t failed = 0, reused = 0;
+  int64_t no_room = 0;  // of those that failed: refused because they would not fit into memory
 };
 // `on_run` hears of each run as it ends. A failed run is recorded and the sweep goes on.
 Result<SweepOutcome> sweep(const Experiment& experiment, const SweepOptions& options,

@@ -1,6 +1,7 @@
 #include "lathe/track/run_store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,7 +31,10 @@ bool RunFolder::has(const std::string& name) const {
 Result<nlohmann::json> RunFolder::read(const std::string& name) const {
   LATHE_TRY(const std::string text, read_text(file(name)));
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) return bad_input("{}: not valid JSON", file(name));
+  if (!json.is_object()) {
+    return bad_input("{}: not a JSON object", file(name))
+        .with_hint("delete the run's folder to have it run again");
+  }
   return json;
 }
 
@@ -39,35 +43,75 @@ Status RunFolder::write(const std::string& name, const nlohmann::json& json) con
   return write_atomically(file(name), json.dump(1, ' ', false, Handler::replace) + "\n");
 }
 
+Result<RunLock> RunFolder::lock() const {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) return failed("{}: {}", path_, error.message());
+  const int descriptor = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return failed("{}: cannot open: {}", path_, std::strerror(errno));
+  RunLock lock(descriptor);
+  // A file system without locks is no reason to refuse.
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    return failed("{}: another process is working on this run", path_)
+        .with_hint("wait for it to end, or give another folder with --runs");
+  }
+  return lock;
+}
+
+RunLock::~RunLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
 Status RunFolder::begin(const std::string& hash) const {
   std::error_code error;
+  // What a killed process has left under temporary names.
+  std::vector<fs::path> remains;
+  fs::directory_iterator it(path_, error);
+  for (; !error && it != fs::directory_iterator(); it.increment(error)) {
+    if (it->path().filename().string().find(".tmp-") != std::string::npos) {
+      remains.push_back(it->path());
+    }
+  }
+  for (const fs::path& path : remains) fs::remove_all(path, error);
   if (has(kHash)) {
     const auto found = read_text(file(kHash));
     if (found.ok() && *found == hash) return {};
-    // Made for other settings: nothing here may be mixed with the new run.
-    for (const char* name : {"run.json", "measured.json", kSamples, kHash, "log.txt"}) {
+    // Made for other settings: nothing here may be mixed with the new run. What was made from
+    // something goes before it, and the hash last, so that a kill on the way leaves no mixture.
+    for (const char* name : {"run.json", "measured.json", kSamples, "log.txt"}) {
       fs::remove(file(name), error);
     }
-    fs::remove_all(file("model"), error);
+    const std::string old_model = file("model.tmp-old");
+    fs::rename(file("model"), old_model, error);
+    fs::remove_all(old_model, error);
   }
   fs::create_directories(path_, error);
   if (error) return failed("{}: {}", path_, error.message());
   return write_atomically(file(kHash), hash);
 }
 
-Result<std::map<std::string, std::vector<Sample>>> RunFolder::samples() const {
-  std::map<std::string, std::vector<Sample>> out;
-  if (!has(kSamples)) return out;
+Result<SamplesByTask> RunFolder::samples() const {
+  if (!has(kSamples)) return SamplesByTask();
   LATHE_TRY(const std::string text, read_text(file(kSamples), size_t{4} << 30));
+  return parse_samples(text, file(kSamples));
+}
+
+Result<SamplesByTask> parse_samples(std::string_view text, const std::string& where) {
+  SamplesByTask out;
+  int64_t line = 0;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
-    if (end == std::string::npos) break;  // cut short
-    const auto json =
-        nlohmann::json::parse(text.begin() + static_cast<ptrdiff_t>(begin),
-                              text.begin() + static_cast<ptrdiff_t>(end), nullptr, false);
+    if (end == std::string_view::npos) break;  // cut short
+    const auto json = nlohmann::json::parse(text.substr(begin, end - begin), nullptr, false);
     begin = end + 1;
-    LATHE_TRY_IN(Sample sample, sample_from_json(json), file(kSamples));
-    out[json.value("task", "")].push_back(std::move(sample));
+    ++line;
+    auto sample = sample_from_json(json);
+    if (!sample.ok() || !json.contains("task") || !json["task"].is_string()) {
+      return bad_input("{}:{}: {}", where, line,
+                       sample.ok() ? "a sample needs its 'task'" : sample.error().message)
+          .with_hint("delete the run's folder to have it run again");
+    }
+    out[json["task"].get<std::string>()].push_back(std::move(*sample));
   }
   return out;
 }
@@ -100,8 +144,12 @@ Status SampleLog::append(const Sample& sample, const std::string& task) {
   while (done < line.size()) {
     const ssize_t wrote = ::write(descriptor_, line.data() + done, line.size() - done);
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0 && errno == ENOSPC) return no_room("{}: the disk is full", path_);
-    if (wrote < 0) return failed("{}: cannot write: {}", path_, std::strerror(errno));
+    if (wrote < 0) {
+      return failed("{}: cannot write: {}", path_, std::strerror(errno))
+          .with_hint(errno == ENOSPC || errno == EDQUOT
+                         ? "free some disk space and start again; it goes on from here"
+                         : "");
+    }
     done += static_cast<size_t>(wrote);
   }
   return {};
@@ -128,24 +176,48 @@ nlohmann::json to_json(const Run& run) {
 }
 
 Result<Run> run_from_json(const nlohmann::json& j) {
+  if (!j.is_object()) return bad_input("not a run: no JSON object");
+  const auto text = [&](const char* key) { return j.contains(key) && j[key].is_string(); };
+  for (const char* key : {"id", "variant", "status"}) {
+    if (!text(key)) return bad_input("not a run: '{}' is missing or no text", key);
+  }
+  if (!j.contains("results") || !j["results"].is_array()) {
+    return bad_input("not a run: 'results' is missing or no list");
+  }
+  // What reports look into must have its shape; null stands for what a failed run never came to.
+  const auto part = [&](const char* key, bool list, nlohmann::json& out) -> Status {
+    out = list ? nlohmann::json::array() : nlohmann::json::object();
+    if (!j.contains(key) || j[key].is_null()) return {};
+    if (list ? !j[key].is_array() : !j[key].is_object()) {
+      return bad_input("not a run: '{}' is no {}", key, list ? "list" : "object");
+    }
+    out = j[key];
+    return {};
+  };
   Run run;
-  try {
-    run.id = j.at("id").get<std::string>();
-    run.variant = j.at("variant").get<std::string>();
-    run.baseline = j.value("baseline", "");
-    run.status = j.at("status").get<std::string>();
-    if (j.contains("error") && j["error"].is_string()) run.error = j["error"].get<std::string>();
-    const auto get = [&](const char* key) { return j.contains(key) ? j[key] : nlohmann::json(); };
-    run.model = get("model");
-    run.environment = get("environment");
-    run.experiment = get("experiment");
-    run.recipe = get("recipe");
-    run.tasks = get("tasks");
-    run.layers = get("layers");
-    run.samples = get("samples");
-    for (const auto& row : j.at("results")) run.results.push_back(measurement_from_json(row));
-  } catch (const nlohmann::json::exception& e) {
-    return bad_input("not a run: {}", e.what());
+  run.id = j["id"].get<std::string>();
+  run.variant = j["variant"].get<std::string>();
+  run.status = j["status"].get<std::string>();
+  if (text("baseline")) run.baseline = j["baseline"].get<std::string>();
+  if (text("error")) run.error = j["error"].get<std::string>();
+  LATHE_OK(part("model", false, run.model));
+  LATHE_OK(part("environment", false, run.environment));
+  LATHE_OK(part("experiment", false, run.experiment));
+  LATHE_OK(part("recipe", false, run.recipe));
+  LATHE_OK(part("tasks", true, run.tasks));
+  LATHE_OK(part("layers", true, run.layers));
+  LATHE_OK(part("samples", true, run.samples));
+  for (const char* key : {"name", "created", "yaml", "baseline"}) {
+    if (run.experiment.contains(key) && !run.experiment[key].is_string()) {
+      return bad_input("not a run: 'experiment.{}' is no text", key);
+    }
+  }
+  if (run.model.contains("path") && !run.model["path"].is_string()) {
+    return bad_input("not a run: 'model.path' is no text");
+  }
+  for (const auto& row : j["results"]) {
+    LATHE_TRY(Measurement m, measurement_from_json(row));
+    run.results.push_back(std::move(m));
   }
   return run;
 }
@@ -169,8 +241,9 @@ Result<std::vector<Run>> load_runs(const std::string& path) {
     const auto json = nlohmann::json::parse(text, nullptr, false);
     LATHE_TRY_IN(Run run, run_from_json(json), file);
     run.folder = fs::path(file).parent_path().string();
+    const auto at = run.experiment.find("order");
     const int64_t order =
-        run.experiment.is_object() ? run.experiment.value("order", int64_t{0}) : 0;
+        at != run.experiment.end() && at->is_number_integer() ? at->get<int64_t>() : 0;
     ordered.emplace_back(order, std::move(run));
   }
   std::stable_sort(ordered.begin(), ordered.end(),

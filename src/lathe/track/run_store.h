@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lathe/base/measurement.h"
@@ -16,20 +18,41 @@
 
 namespace lathe {
 
+using SamplesByTask = std::map<std::string, std::vector<Sample>>;
+// The lines of samples.jsonl; a last one without its newline was cut short and is left out.
+Result<SamplesByTask> parse_samples(std::string_view text, const std::string& where);
+
+// Held while a process works on a run; the system takes it back however that process ends.
+class RunLock {
+ public:
+  RunLock(RunLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  RunLock& operator=(RunLock&&) = delete;
+  ~RunLock();
+
+ private:
+  friend class RunFolder;
+  explicit RunLock(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_;
+};
+
 class RunFolder {
  public:
   explicit RunFolder(std::string path) : path_(std::move(path)) {}
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
 
-  // Keeps the folder's contents if they were made for `hash`, else empties it (model/ included).
+  // Makes the folder; refuses while another process holds it.
+  Result<RunLock> lock() const;
+  // Keeps the folder's contents if they were made for `hash`, else empties it (model/ included);
+  // clears away what a killed process has left half-written. Under the lock.
   Status begin(const std::string& hash) const;
   bool has(const std::string& name) const;
+  // A JSON object.
   Result<nlohmann::json> read(const std::string& name) const;
   Status write(const std::string& name, const nlohmann::json& json) const;
 
-  // Samples by task, in file order.
-  Result<std::map<std::string, std::vector<Sample>>> samples() const;
+  // In file order.
+  Result<SamplesByTask> samples() const;
 
  private:
   std::string path_;
