@@ -48,7 +48,7 @@ std::string error_with(const std::string& pointer, const Json& value) {
 
 TEST(TokenizerJson, NamesWhatItRefuses) {
   EXPECT_EQ(error_of(byte_level_json().dump()), "loaded");
-  EXPECT_NE(error_of("{\"model\":").find("not JSON"), std::string::npos);
+  EXPECT_NE(error_of("{\"model\":").find("not valid JSON"), std::string::npos);
   EXPECT_NE(error_of("[1]").find("not a JSON object"), std::string::npos);
   EXPECT_NE(error_of("{}").find("'model' is not an object"), std::string::npos);
   EXPECT_NE(error_with("/model/type", "Magic").find("model 'Magic'"), std::string::npos);

@@ -5,7 +5,9 @@
 #include <set>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/io/safetensors.h"
+#include "lathe/io/safetensors_header.h"
 
 namespace lathe {
 namespace {
@@ -50,12 +52,11 @@ Error nothing_to_load(const std::string& directory) {
   return std::move(error).with_hint("is this the directory of a model, and is it complete?");
 }
 
-// tensor → shard file, from the index; each name a plain file name.
-Result<std::map<std::string, std::string>> read_index(const std::string& path) {
-  using nlohmann::json;
-  LATHE_TRY(const std::string text, read_text(path));
-  const json index = json::parse(text, nullptr, false);
-  if (index.is_discarded()) return bad_input("{}: not valid JSON", path);
+}  // namespace
+
+Result<std::map<std::string, std::string>> parse_safetensors_index(std::string_view text,
+                                                                   const std::string& path) {
+  LATHE_TRY_IN(const auto index, parse_json(text), path);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     return bad_input("{}: there is no \"weight_map\" object in it", path);
   }
@@ -74,8 +75,6 @@ Result<std::map<std::string, std::string>> read_index(const std::string& path) {
   return where;
 }
 
-}  // namespace
-
 Result<SafetensorsFile> SafetensorsFile::open_model(const std::string& directory) {
   const std::string single = fmt::format("{}/{}", directory, kSingle);
   const std::string index_path = fmt::format("{}/{}", directory, kIndex);
@@ -85,7 +84,8 @@ Result<SafetensorsFile> SafetensorsFile::open_model(const std::string& directory
   if (fs::exists(single, ignored)) return open(single);
   if (!fs::exists(index_path, ignored)) return nothing_to_load(directory);
 
-  LATHE_TRY(const auto where, read_index(index_path));
+  LATHE_TRY(const std::string index, read_text(index_path));
+  LATHE_TRY(const auto where, parse_safetensors_index(index, index_path));
   std::set<std::string> shards;
   for (const auto& [tensor, shard] : where) shards.insert(shard);
 

@@ -1,4 +1,5 @@
-// The JSON header of a safetensors file, as it stands: nothing here is checked against the file.
+// The JSON header of a safetensors file and the index of a sharded one, as they stand: nothing here
+// is checked against the files.
 #pragma once
 
 #include <cstdint>
@@ -25,5 +26,10 @@ struct SafetensorsHeader {
 // Refuses wrong JSON, unknown or repeated keys, names that come twice, missing fields, numbers that
 // are not whole and non-negative. Memory stays proportional to the text.
 Result<SafetensorsHeader> parse_safetensors_header(std::string_view json);
+
+// model.safetensors.index.json: tensor → shard, each a plain file name of the same directory.
+// `path` names the text in errors.
+Result<std::map<std::string, std::string>> parse_safetensors_index(std::string_view text,
+                                                                   const std::string& path);
 
 }  // namespace lathe

@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <initializer_list>
+#include <map>
 #include <span>
+#include <string_view>
 
 #include "lathe/model/checkpoint.h"
 
@@ -14,6 +16,18 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
 Result<std::unique_ptr<const Checkpoint>> open_gguf_checkpoint(const std::string& path);
 // A directory written by `lathe compress` (see lathe_checkpoint.cc for its layout).
 Result<std::unique_ptr<const Checkpoint>> open_lathe_checkpoint(const std::string& directory);
+
+// What lathe.json says.
+struct StoredMatrix {
+  FormatPtr format;
+  int64_t rows, cols;
+};
+struct LatheDescription {
+  ModelConfig config;
+  std::map<std::string, StoredMatrix> matrices;
+};
+// `where` names the text in errors. The sizes of matrices are compared when they are asked for.
+Result<LatheDescription> parse_lathe_json(std::string_view text, const std::string& where);
 
 Status check_shape(const std::string& name, std::span<const int64_t> found,
                    std::initializer_list<int64_t> expected);

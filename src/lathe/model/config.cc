@@ -130,10 +130,14 @@ nlohmann::json to_json(const ModelConfig& config) {
 
 Result<ModelConfig> config_from_json(const nlohmann::json& j) {
   ModelConfig config;
+  const char* at = "";
   try {
-    each_field(config, [&](const char* name, auto& field) { j.at(name).get_to(field); });
-  } catch (const nlohmann::json::exception& e) {
-    return bad_input("model configuration: {}", e.what());
+    each_field(config, [&](const char* name, auto& field) {
+      at = name;
+      j.at(name).get_to(field);
+    });
+  } catch (const nlohmann::json::exception&) {
+    return bad_input("model configuration: '{}' is missing or not of its type", at);
   }
   LATHE_OK(validate(config));
   return config;

@@ -8,16 +8,12 @@
 #include <cstring>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/checkpoint_kinds.h"
 
 namespace lathe {
 namespace {
-
-struct StoredMatrix {
-  FormatPtr format;
-  int64_t rows, cols;
-};
 
 class LatheCheckpoint : public Checkpoint {
  public:
@@ -75,11 +71,9 @@ class LatheCheckpoint : public Checkpoint {
 
 }  // namespace
 
-Result<std::unique_ptr<const Checkpoint>> open_lathe_checkpoint(const std::string& directory) {
-  const std::string path = directory + "/lathe.json";
-  LATHE_TRY(const std::string text, read_text(path, size_t{64} << 20));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded() || !json.is_object()) return bad_input("{}: not a JSON object", path);
+Result<LatheDescription> parse_lathe_json(std::string_view text, const std::string& path) {
+  LATHE_TRY_IN(const auto json, parse_json(text), path);
+  if (!json.is_object()) return bad_input("{}: not a JSON object", path);
   if (!json.contains("lathe_checkpoint") || json["lathe_checkpoint"] != 1) {
     return unsupported("{}: not a version 1 checkpoint", path)
         .with_hint("compress the model again with this version of Lathe");
@@ -87,8 +81,8 @@ Result<std::unique_ptr<const Checkpoint>> open_lathe_checkpoint(const std::strin
   if (!json.contains("config") || !json.contains("matrices") || !json["matrices"].is_object()) {
     return bad_input("{}: 'config' or 'matrices' is missing", path);
   }
-  LATHE_TRY_IN(ModelConfig config, config_from_json(json["config"]), path);
-  std::map<std::string, StoredMatrix> matrices;
+  LatheDescription out;
+  LATHE_TRY_IN(out.config, config_from_json(json["config"]), path);
   for (const auto& [name, entry] : json["matrices"].items()) {
     if (!entry.is_object() || !entry.contains("format") || !entry["format"].is_string() ||
         !entry.contains("rows") || !entry["rows"].is_number_integer() || !entry.contains("cols") ||
@@ -96,12 +90,19 @@ Result<std::unique_ptr<const Checkpoint>> open_lathe_checkpoint(const std::strin
       return bad_input("{}: entry '{}' needs format, rows and cols", path, name);
     }
     LATHE_TRY_IN(FormatPtr format, parse_format(entry["format"].get<std::string>()), path);
-    matrices.emplace(name, StoredMatrix{std::move(format), entry["rows"].get<int64_t>(),
-                                        entry["cols"].get<int64_t>()});
+    out.matrices.emplace(name, StoredMatrix{std::move(format), entry["rows"].get<int64_t>(),
+                                            entry["cols"].get<int64_t>()});
   }
+  return out;
+}
+
+Result<std::unique_ptr<const Checkpoint>> open_lathe_checkpoint(const std::string& directory) {
+  const std::string path = directory + "/lathe.json";
+  LATHE_TRY(const std::string text, read_text(path, size_t{64} << 20));
+  LATHE_TRY(LatheDescription described, parse_lathe_json(text, path));
   LATHE_TRY(SafetensorsFile file, SafetensorsFile::open(directory + "/model.safetensors"));
   return std::unique_ptr<const Checkpoint>(std::make_unique<LatheCheckpoint>(
-      directory, std::move(config), std::move(file), std::move(matrices)));
+      directory, std::move(described.config), std::move(file), std::move(described.matrices)));
 }
 
 }  // namespace lathe

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/base/parse_number.h"
 #include "lathe/io/gguf.h"
 #include "lathe/text/json_fields.h"
@@ -20,12 +21,7 @@ using text::Parts;
 Result<Json> read_json(const fs::path& path) {
   if (!fs::exists(path)) return Json::object();
   LATHE_TRY(const std::string source, read_text(path.string()));
-  Json json;
-  try {
-    json = Json::parse(source);
-  } catch (const Json::exception& e) {
-    return bad_input("{}: not JSON: {}", path.string(), e.what());
-  }
+  LATHE_TRY_IN(Json json, parse_json<Json>(source), path.string());
   if (!json.is_object()) return bad_input("{}: not a JSON object", path.string());
   return json;
 }

@@ -1,6 +1,7 @@
 // tokenizer.json of Hugging Face tokenizers. Truncation and padding are the caller's business and
 // ignored; any other component that is not known here is refused by name.
 #include "lathe/base/hash.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/text/bpe.h"
 #include "lathe/text/json_fields.h"
 #include "lathe/text/pipeline.h"
@@ -192,12 +193,7 @@ Status read_post_processor(const Json& spec, Parts& parts, int depth) {
 }  // namespace
 
 Result<Parts> parse_tokenizer_json(std::string_view source) {
-  Json root;
-  try {
-    root = Json::parse(source);
-  } catch (const Json::exception& e) {
-    return bad_input("not JSON: {}", e.what());
-  }
+  LATHE_TRY(const Json root, parse_json<Json>(source));
   if (!root.is_object()) return bad_input("not a JSON object");
   Parts parts;
   LATHE_OK_IN(read_model(root, parts), "model");

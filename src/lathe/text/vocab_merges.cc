@@ -1,5 +1,6 @@
 // vocab.json + merges.txt: byte-level BPE whose other rules go by a name.
 #include "lathe/base/hash.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/text/bpe.h"
 #include "lathe/text/bpe_schemes.h"
 #include "lathe/text/json_fields.h"
@@ -31,12 +32,7 @@ Result<Parts> parse_vocab_and_merges(std::string_view vocab_json, std::string_vi
   const BpeScheme* scheme = find_bpe_scheme(scheme_name);
   LATHE_CHECK(scheme);
   Parts parts;
-  Json vocab;
-  try {
-    vocab = Json::parse(vocab_json);
-  } catch (const Json::exception& e) {
-    return bad_input("vocab.json: not JSON: {}", e.what());
-  }
+  LATHE_TRY_IN(Json vocab, parse_json<Json>(vocab_json), "vocab.json");
   if (!vocab.is_object()) return bad_input("vocab.json: not an object");
   std::vector<std::pair<std::string, TokenId>> entries;
   entries.reserve(vocab.size());

@@ -3,8 +3,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/model/checkpoint.h"
 
 namespace lathe {
@@ -44,7 +46,7 @@ Result<std::vector<const nlohmann::json*>> list_field(const nlohmann::json& obje
   return out;
 }
 
-Status add_questions(const nlohmann::json& paragraph, int64_t limit,
+Status add_questions(const nlohmann::json& paragraph, int64_t limit, std::set<std::string>& ids,
                      std::vector<SquadQuestion>& out) {
   LATHE_TRY(const std::string context, text_field(paragraph, "context"));
   LATHE_TRY(const auto questions, list_field(paragraph, "qas"));
@@ -59,7 +61,13 @@ Status add_questions(const nlohmann::json& paragraph, int64_t limit,
       LATHE_TRY(std::string text, text_field(*answer, "text"));
       q.answers.push_back(std::move(text));
     }
-    if (qa->value("is_impossible", false)) q.answers.clear();
+    const auto impossible = qa->find("is_impossible");
+    if (impossible != qa->end()) {
+      if (!impossible->is_boolean()) return bad_input("'is_impossible' must be true or false");
+      if (impossible->get<bool>()) q.answers.clear();
+    }
+    // Samples are known by their id when runs are continued and compared.
+    if (!ids.insert(q.id).second) return bad_input("the id '{}' comes twice", q.id);
     out.push_back(std::move(q));
   }
   return {};
@@ -96,15 +104,20 @@ Result<std::string> find_dataset(const std::string& name, const std::string& tas
 
 Result<std::vector<SquadQuestion>> read_squad(const std::string& path, int64_t limit) {
   LATHE_TRY(const std::string text, read_text(path));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) return bad_input("{}: not valid JSON", path);
+  return parse_squad(text, path, limit);
+}
+
+Result<std::vector<SquadQuestion>> parse_squad(std::string_view text, const std::string& path,
+                                               int64_t limit) {
+  LATHE_TRY_IN(const auto json, parse_json(text), path);
   if (!json.is_object()) return bad_input("{}: not a SQuAD file (an object with 'data')", path);
   std::vector<SquadQuestion> out;
+  std::set<std::string> ids;
   LATHE_TRY_IN(const auto articles, list_field(json, "data"), path);
   for (const nlohmann::json* article : articles) {
     LATHE_TRY_IN(const auto paragraphs, list_field(*article, "paragraphs"), path);
     for (const nlohmann::json* paragraph : paragraphs) {
-      LATHE_OK_IN(add_questions(*paragraph, limit, out), path);
+      LATHE_OK_IN(add_questions(*paragraph, limit, ids, out), path);
     }
   }
   if (out.empty()) return bad_input("{}: holds no questions", path);
@@ -113,6 +126,11 @@ Result<std::vector<SquadQuestion>> read_squad(const std::string& path, int64_t l
 
 Result<std::vector<Gsm8kProblem>> read_gsm8k(const std::string& path, int64_t limit) {
   LATHE_TRY(const std::string text, read_text(path));
+  return parse_gsm8k(text, path, limit);
+}
+
+Result<std::vector<Gsm8kProblem>> parse_gsm8k(std::string_view text, const std::string& path,
+                                              int64_t limit) {
   std::vector<Gsm8kProblem> out;
   int64_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
