@@ -1,42 +1,15 @@
 // End to end through the built program: exit codes, files, numbers.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
-
-#include "lathe/base/mapped_file.h"
-#include "support/files.h"
+#include "cli_support.h"
 
 namespace lathe {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Outcome {
-  int code;
-  std::string out, err;
-};
+using test::Outcome;
+using test::run;
 
-Outcome run(const std::string& arguments) {
-  test::TemporaryFolder folder;
-  const std::string errors = folder.file("err");
-  const std::string command =
-      std::string(LATHE_BINARY) + " " + arguments + " 2>" + errors + " </dev/null";
-  FILE* pipe = popen(command.c_str(), "r");
-  Outcome outcome{};
-  char buffer[4096];
-  for (size_t got; (got = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    outcome.out.append(buffer, got);
-  }
-  outcome.code = WEXITSTATUS(pclose(pipe));
-  outcome.err = read_text(errors).value();
-  return outcome;
-}
-
-std::string model() { return test::source_file("models/tiny"); }
+std::string model() { return test::tiny(); }
 
 TEST(Cli, UnknownNamesAreNearestKnownOnes) {
   const Outcome command = run("evla bundled");
