@@ -19,14 +19,20 @@ Result<nlohmann::json> merge(const TaskKind& kind, const nlohmann::json& paramet
           .with_hint(suggest(key, keys));
     }
     const nlohmann::json& by_default = kind.defaults[key];
-    const bool fits =
-        by_default.is_number() ? value.is_number() : value.type() == by_default.type();
+    const bool fits = by_default.is_number_integer() ? value.is_number_integer()
+                      : by_default.is_number()       ? value.is_number()
+                                                     : value.type() == by_default.type();
     if (!fits) {
       return bad_input("task '{}': parameter '{}' must be a {}, found {}", kind.name, key,
                        by_default.type_name(), value.dump());
     }
     if (value.is_number() && value.get<double>() < 0) {
       return bad_input("task '{}': parameter '{}' is {}, expected 0 or more", kind.name, key,
+                       value.dump());
+    }
+    constexpr double kMost = 1e15;
+    if (value.is_number() && value.get<double>() > kMost) {
+      return bad_input("task '{}': parameter '{}' is {}, which is too large", kind.name, key,
                        value.dump());
     }
     merged[key] = value;

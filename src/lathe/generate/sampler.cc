@@ -73,10 +73,15 @@ int32_t sample(std::span<const float> logits, const SamplingOptions& options, Rn
   const double largest = logits[static_cast<size_t>(best)];
   const double floor =
       options.min_p > 0 ? largest + options.temperature * std::log(options.min_p) : -INFINITY;
+  const bool top_p = options.top_p < 1;
   std::vector<Candidate> candidates;
   candidates.reserve(logits.size());
+  // Top-p counts what top-k has left, and min-p drops from that. Without top-p the order is all the
+  // same, and what min-p drops need not be looked at again.
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] >= floor) candidates.push_back({static_cast<int32_t>(i), logits[i], 0});
+    if (logits[i] >= (top_p ? -INFINITY : floor)) {
+      candidates.push_back({static_cast<int32_t>(i), logits[i], 0});
+    }
   }
   if (candidates.empty()) return best;  // nothing but NaN
   // Which ones remain is decided without sorting all; the draw goes through them in order of id,
@@ -93,7 +98,8 @@ int32_t sample(std::span<const float> logits, const SamplingOptions& options, Rn
     c.weight = std::exp((c.logit - largest) / options.temperature);
     total += c.weight;
   }
-  if (options.top_p < 1) {
+  if (top_p) {
+    std::erase_if(candidates, [&](const Candidate& c) { return c.logit < floor; });
     const size_t count = sort_until(candidates, options.top_p * total);
     candidates.resize(std::max<size_t>(1, count));
     total = 0;

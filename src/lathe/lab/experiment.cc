@@ -124,9 +124,9 @@ Status read_track(const nlohmann::json& j, Experiment& e) {
 
 Result<int64_t> whole_number(const nlohmann::json& j, const char* key, int64_t otherwise) {
   if (!j.contains(key)) return otherwise;
-  if (!j[key].is_number_integer() || j[key].get<int64_t>() < 0) {
-    return bad_input("'{}' must be a whole number, 0 or more", key);
-  }
+  const bool fits =
+      j[key].is_number_integer() && j[key].get<double>() >= 0 && j[key].get<double>() < 0x1p63;
+  if (!fits) return bad_input("'{}' must be a whole number, 0 or more", key);
   return j[key].get<int64_t>();
 }
 

@@ -66,7 +66,8 @@ Result<std::vector<Measurement>> run_latency(const ProbeContext& context, const 
   if (prompt < 1 || generated < 2 || repetitions < 1) {
     return bad_input("probe 'latency': prompt ≥ 1, generate ≥ 2 and repetitions ≥ 1 are needed");
   }
-  if (prompt + generated > context.engine.model->context) {
+  const int64_t most = context.engine.model->context;
+  if (prompt > most || generated > most || prompt + generated > most) {
     return bad_input("probe 'latency': {} + {} tokens do not fit the context of {}", prompt,
                      generated, context.engine.model->context);
   }
@@ -192,7 +193,7 @@ Result<nlohmann::json> probe_parameters(const std::string& name, const nlohmann:
       return bad_input("probe '{}': unknown parameter '{}'", name, key)
           .with_hint(suggest(key, keys));
     }
-    if (!value.is_number_integer() || value.get<int64_t>() < 0) {
+    if (!value.is_number_integer() || value.get<double>() < 0 || value.get<double>() > 1e15) {
       return bad_input("probe '{}': parameter '{}' must be a whole number, found {}", name, key,
                        value.dump());
     }
