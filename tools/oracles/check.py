@@ -27,12 +27,15 @@ HELPERS = {"check.py", "families_gguf.py", "families_models.py"}  # make no gold
 
 # script: (arguments, what it makes). {out} is the temporary folder, {shared} the larger data.
 SCRIPTS = {
+    "eval_choice.py": (["{root}/models/tiny", "{root}/models/tiny/data/text.txt", "{out}/eval/choice"], ["eval/choice"]),
     "eval_gsm8k.py": (["{out}/eval/gsm8k.json"], ["eval/gsm8k.json"]),
     "eval_overlap.py": (["{shared}/data", "{out}/eval/overlap.json"], ["eval/overlap.json"]),
     "eval_python_text.py": (["{out}/eval/python_text.json"], ["eval/python_text.json"]),
     "eval_squad.py": (["{squad_metrics}", "{shared}/data/qa/squad_v2_dev_half.json", "{out}/eval/squad.json"],
                       ["eval/squad.json"]),
     "eval_statistics.py": (["{out}/eval/statistics.json"], ["eval/statistics.json"]),
+    "eval_ter.py": (["{root}/tests/golden/eval/overlap.json", "{shared}/data", "{out}/eval/ter.json"],
+                    ["eval/ter.json"]),
     "eval_windows.py": (["{out}/eval/perplexity_windows.json"], ["eval/perplexity_windows.json"]),
     "families.py": (["{out}/families"], ["families"]),
     "formats.py": (["{out}/formats"], ["formats"]),
@@ -139,7 +142,7 @@ def main():
             if not reason:
                 for kind in ("eval", "families", "formats", "io"):
                     (pathlib.Path(out) / kind).mkdir()
-                filled = [a.format(out=out, shared=SHARED, squad_metrics=options.squad_metrics) for a in arguments]
+                filled = [a.format(out=out, root=ROOT, shared=SHARED, squad_metrics=options.squad_metrics) for a in arguments]
                 run = subprocess.run([options.python, str(folder / name), *filled], cwd=ROOT, text=True,
                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
                 if "ModuleNotFoundError" in run.stdout:
