@@ -31,7 +31,7 @@ void expect_bounded(const std::string& model) {
   const auto result = nlohmann::json::parse(outcome.out);
   const double peak = value_of(result, "peak_rss_bytes"), cache = value_of(result, "kv_bytes");
   const auto stored = static_cast<double>(weight_bytes(model));
-  RecordProperty("peak_rss_bytes", std::to_string(peak));
+  testing::Test::RecordProperty("peak_rss_bytes", std::to_string(peak));
   EXPECT_LE(peak, stored + cache + kAllowance)
       << model << ": " << peak / 1e6 << " MB at peak, " << stored / 1e6 << " MB stored, "
       << cache / 1e6 << " MB cache";

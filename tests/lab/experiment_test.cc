@@ -220,8 +220,8 @@ class Finish : public ::testing::Test {
            << "\n";
     }
   }
-  Result<Run> finish(const SamplesByTask* baseline = nullptr) const {
-    Run run;
+  Result<lathe::Run> finish(const SamplesByTask* baseline = nullptr) const {
+    lathe::Run run;
     run.variant = "a";
     run.model = json::object();
     LATHE_OK(finish_run(experiment_, run_, baseline, run));
@@ -277,7 +277,7 @@ TEST_F(Finish, OrderOfTheSamplesDoesNotMatter) {
 TEST_F(Finish, RowsCarryVariantFormatAndCost) {
   measured(good_);
   samples({0, 1});
-  const Run run = finish().value();
+  const lathe::Run run = finish().value();
   EXPECT_EQ(run.model["parameters"], 12);
   const Measurement* cost = nullptr;
   for (const Measurement& m : run.results) {

@@ -128,7 +128,7 @@ TEST_F(RunStore, DamagedSamplesAreRefusedByLine) {
 }
 
 TEST_F(RunStore, RunsReadBackAsWritten) {
-  Run run;
+  lathe::Run run;
   run.id = "nf4";
   run.variant = "nf4";
   run.baseline = "fp16";
@@ -151,7 +151,7 @@ TEST_F(RunStore, RunsReadBackAsWritten) {
   const auto runs = load_runs(folder_.path());
   ASSERT_TRUE(runs.ok()) << runs.error().message;
   ASSERT_EQ(runs->size(), 1u);
-  const Run& back = runs->front();
+  const lathe::Run& back = runs->front();
   nlohmann::json expected = to_json(run), found = to_json(back);
   EXPECT_TRUE(std::isnan(back.results[1].value)) << "JSON has no infinity";
   expected["results"].erase(1);
@@ -171,7 +171,7 @@ TEST_F(RunStore, RunsComeInTheExperimentsOrder) {
                     .ok());
   }
   std::string ids;
-  for (const Run& run : load_runs(folder_.path()).value()) ids += run.id;
+  for (const lathe::Run& run : load_runs(folder_.path()).value()) ids += run.id;
   EXPECT_EQ(ids, "bca");
 }
 
