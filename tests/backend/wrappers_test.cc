@@ -130,8 +130,6 @@ TEST(KvCacheTest, KeepsItsBooks) {
     EXPECT_EQ(KvCache::live_bytes() - before, 2 * 2 * 3 * 16 * 10 * 4);
     KvCache b = std::move(a);
     EXPECT_EQ(b.length(), 5);
-    EXPECT_EQ(b.keys(1, 2) - b.keys(0, 0), (2 * 3 + 2) * 100 * 8);
-    EXPECT_EQ(b.values(0, 0) - b.keys(0, 0), 3 * 100 * 8);
   }
   EXPECT_EQ(KvCache::live_bytes(), before);
 }

@@ -101,7 +101,7 @@ TEST_F(ProbeTest, TraceIsChromes) {
   EXPECT_EQ(decode, static_cast<int64_t>(phases.decode.events.size()));
 }
 
-TEST_F(ProbeTest, RooflineSharesAddUp) {
+TEST_F(ProbeTest, SlowRooflineSharesAddUp) {
   const auto rows = run("roofline", {{"prompt", 16}, {"generate", 4}});
   double prefill = 0, decode = 0;
   for (const Measurement& m : rows) {
@@ -134,7 +134,7 @@ TEST_F(ProbeTest, BadParameters) {
   EXPECT_NE(refusal("rofline", {}).hint.find("roofline"), std::string::npos);
 }
 
-TEST(CeilingsTest, PeaksAreOrdered) {
+TEST(CeilingsTest, SlowPeaksHaveNames) {
   ThreadPool pool(1);
   const Ceilings c = measure_ceilings(pool);
   EXPECT_EQ(c.threads, 1);
