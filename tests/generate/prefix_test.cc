@@ -66,7 +66,7 @@ TEST(PrefixStore, SharesWhatNeighboursBeginWith) {
   int64_t copied = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     KvCache cache =
-        KvCache::create(engine().model->config.kv_shape(), std::ssize(requests[i].prompt)).value();
+        KvCache::create(engine().model->kv_shape(), std::ssize(requests[i].prompt)).value();
     const std::span<const TokenId> following =
         i + 1 < requests.size() ? std::span<const TokenId>(requests[i + 1].prompt)
                                 : std::span<const TokenId>();
@@ -89,13 +89,13 @@ TEST(PrefixStore, CopiesWhatAForwardPassWouldHaveWritten) {
   const auto requests = few_shot_requests();
   PrefixStore store(engine(), int64_t{1} << 28, 32);
   const auto& prompt = requests[0].prompt;
-  KvCache shared = KvCache::create(engine().model->config.kv_shape(), 400).value();
+  KvCache shared = KvCache::create(engine().model->kv_shape(), 400).value();
   const int64_t known = store.begin(prompt, requests[1].prompt, shared).value();
   ASSERT_GT(known, 40);
   Batch rest;
   rest.add(shared, std::span(prompt).subspan(static_cast<size_t>(known)), false);
   const Tensor a = forward(*engine().model, *engine().ops, rest);
-  KvCache fresh = KvCache::create(engine().model->config.kv_shape(), 400).value();
+  KvCache fresh = KvCache::create(engine().model->kv_shape(), 400).value();
   Batch whole;
   whole.add(fresh, prompt, false);
   const Tensor b = forward(*engine().model, *engine().ops, whole);
@@ -109,13 +109,27 @@ TEST(PrefixStore, CopiesWhatAForwardPassWouldHaveWritten) {
 
 TEST(PrefixStore, ForgetsWhatDoesNotFit) {
   const auto requests = few_shot_requests();
-  const KvShape shape = engine().model->config.kv_shape();
+  const KvShape shape = engine().model->kv_shape();
   KvCache cache = KvCache::create(shape, 400).value();
   PrefixStore off(engine(), 0, 64);
   EXPECT_EQ(off.begin(requests[0].prompt, requests[1].prompt, cache).value(), 0);
   PrefixStore tiny(engine(), KvCache::bytes_for(shape, 20), 64);
   EXPECT_EQ(tiny.begin(requests[0].prompt, requests[1].prompt, cache).value(), 0);
   EXPECT_EQ(tiny.computed_tokens(), 0);
+}
+
+TEST(Generate, SharesPrefixesOfEveryKeyValueType) {
+  for (const KvType type : {KvType::kF16, KvType::kBf16, KvType::kInt8}) {
+    auto opened = open_engine("bundled", {.device = "cpu", .threads = 2, .kv = type});
+    ASSERT_TRUE(opened.ok());
+    const auto requests = few_shot_requests();
+    size_t finished = 0;
+    ASSERT_TRUE(generate(*opened, requests, {.max_batch = 3}, [&](size_t, const Completion& c) {
+                  finished += c.ids.empty() ? 0 : 1;
+                  return true;
+                }).ok());
+    EXPECT_EQ(finished, requests.size()) << name_of(type);
+  }
 }
 
 TEST(Generate, SharingPrefixesChangesNothing) {

@@ -26,7 +26,7 @@ class Group {
 
   Status add(const OptionRequest& request, std::span<const TokenId> following,
              PrefixStore& prefixes) {
-    const KvShape shape = engine_.model->config.kv_shape();
+    const KvShape shape = engine_.model->kv_shape();
     LATHE_TRY(KvCache cache, KvCache::create(shape, positions_of(request)));
     LATHE_TRY(const int64_t known, prefixes.begin(request.context, following, cache));
     members_.push_back({&request, std::move(cache), known, {}});
@@ -190,7 +190,7 @@ Status check(const Engine& engine, const OptionRequest& request) {
 Status score_options(const Engine& engine, std::span<const OptionRequest> requests,
                      const ScoreOptions& options, const OnScored& done) {
   for (const OptionRequest& request : requests) LATHE_OK(check(engine, request));
-  const KvShape shape = engine.model->config.kv_shape();
+  const KvShape shape = engine.model->kv_shape();
   PrefixStore prefixes(engine, options.share_prefixes ? options.max_kv_bytes / 4 : 0,
                        options.chunk);
   for (size_t next = 0; next < requests.size();) {

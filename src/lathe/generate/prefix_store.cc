@@ -38,7 +38,7 @@ std::pair<const PrefixStore::Entry*, int64_t> PrefixStore::find(std::span<const 
 }
 
 Status PrefixStore::remember(std::span<const TokenId> ids) {
-  const KvShape shape = engine_.model->config.kv_shape();
+  const KvShape shape = engine_.model->kv_shape();
   const int64_t length = std::ssize(ids), bytes = KvCache::bytes_for(shape, length);
   LATHE_TRY(KvCache cache, KvCache::create(shape, length));
   const auto [entry, known] = find(ids);
@@ -61,7 +61,7 @@ Status PrefixStore::remember(std::span<const TokenId> ids) {
 
 Result<int64_t> PrefixStore::begin(std::span<const TokenId> prompt,
                                    std::span<const TokenId> following, KvCache& cache) {
-  const KvShape shape = engine_.model->config.kv_shape();
+  const KvShape shape = engine_.model->kv_shape();
   if (max_bytes_ <= 0 || prompt.size() < 2) return 0;
   const std::span<const TokenId> usable = prompt.first(prompt.size() - 1);
   const int64_t known = find(usable).second;
