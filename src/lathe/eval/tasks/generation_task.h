@@ -33,6 +33,7 @@ class GenerationTask : public Task {
   virtual Sample score(const Item& item, const std::string& generated) const = 0;
   virtual void add_facts(Preflight&) const {}
 
+  const std::vector<Item>& items() const { return items_; }
   std::string text(const char* key) const { return parameters_[key].get<std::string>(); }
   int64_t integer(const char* key) const { return parameters_[key].get<int64_t>(); }
 
