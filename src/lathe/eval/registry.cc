@@ -49,7 +49,7 @@ Result<std::unique_ptr<Task>> create(const TaskKind& kind, const nlohmann::json&
 
 const std::vector<TaskKind>& task_kinds() {
   static const std::vector<TaskKind> kinds = [] {
-    std::vector<TaskKind> all = {perplexity_task(), squad_v2_task(), gsm8k_task()};
+    std::vector<TaskKind> all = {perplexity_task(), rosetta_task(), squad_v2_task(), gsm8k_task()};
     for (const BuiltinTask& builtin : builtin_tasks()) {
       auto spec = parse_task_spec(builtin.yaml, builtin.file, "");
       if (!spec.ok()) spdlog::critical("{}", spec.error().message);

@@ -6,6 +6,7 @@
 namespace lathe {
 
 TaskKind perplexity_task();
+TaskKind rosetta_task();
 TaskKind squad_v2_task();
 TaskKind gsm8k_task();
 
