@@ -193,14 +193,14 @@ int main(int argc, char** argv) {
     for (const char* spec :
          {"bf16", "f16", "int8:row", "int8:g128", "int4:row", "int4:g128", "int4:g32",
           "int4:g128,asym", "nf4:b64", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k"}) {
-      for (const int64_t tokens : {1, 4}) {
+      for (const int64_t tokens : {1, 4, 8, 16}) {
         add(fmt::format("decode/{}/{}/{}", name_of(isa), spec, tokens),
             [=](benchmark::State& s) { decode(s, isa, spec, tokens); });
       }
     }
     for (const char* spec :
          {"f32", "bf16", "int8:row", "int4:g128", "nf4:b64", "q4_k", "q6_k", "q2_k"}) {
-      for (const int64_t tokens : {8, 32, 512}) {
+      for (const int64_t tokens : {8, 16, 32, 64, 128, 512}) {
         add(fmt::format("prefill/{}/{}/{}", name_of(isa), spec, tokens),
             [=](benchmark::State& s) { prefill(s, isa, spec, tokens); });
       }

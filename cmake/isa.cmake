@@ -1,13 +1,13 @@
-# Files named *_avx2.cc and *_avx512.cc under backend/cpu are compiled for that instruction set alone.
+# Files named *_avx2.cc, *_avx512.cc and *_amx.cc under backend/cpu are compiled for that instruction set alone.
 # They include no STL (checked with nm in CI), so that no symbol compiled for a newer CPU can replace
 # a baseline one.
 file(GLOB_RECURSE avx2_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx2.cc)
 file(GLOB_RECURSE avx512_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx512.cc)
 set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
   "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2")
-set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS
-  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
-# The tile unit, measured by `lathe doctor`.
 file(GLOB_RECURSE amx_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_amx.cc)
+set(avx512_options
+  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
+set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS "${avx512_options}")
 set_source_files_properties(${amx_files} PROPERTIES COMPILE_OPTIONS
-  "-fno-exceptions;-mamx-tile;-mamx-int8;-mamx-bf16")
+  "${avx512_options};-mamx-tile;-mamx-int8;-mamx-bf16")

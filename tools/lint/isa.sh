@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Object files compiled for an instruction set (*_avx2.cc, *_avx512.cc) define no weak symbol: the linker
+# Object files compiled for an instruction set (*_avx2.cc, *_avx512.cc, *_amx.cc) define no weak symbol: the linker
 # keeps one copy of each, and one compiled for a newer CPU would then serve the baseline as well.
 #   tools/lint/isa.sh BUILD_FOLDER      tools/lint/isa.sh --self-test
 set -euo pipefail
@@ -42,6 +42,6 @@ self_test() {
 if [ "${1-}" = --self-test ]; then
   self_test
 else
-  sources="$(find src -name '*_avx2.cc' -o -name '*_avx512.cc' | wc -l)"
+  sources="$(find src -name '*_avx2.cc' -o -name '*_avx512.cc' -o -name '*_amx.cc' | wc -l)"
   check_objects "${1:-build}" "$sources"
 fi

@@ -1,5 +1,5 @@
 // The CPU backend: Ops over kernels compiled for several instruction sets, the best one chosen at
-// run time by CPUID; LATHE_ISA=portable|avx2|avx512 forces one (an error if the CPU lacks it).
+// run time by CPUID; LATHE_ISA=portable|avx2|avx512|amx forces one (an error if the CPU lacks it).
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace lathe {
 
-enum class Isa : uint8_t { kPortable, kAvx2, kAvx512 };
+enum class Isa : uint8_t { kPortable, kAvx2, kAvx512, kAmx };
 
 std::string name_of(Isa isa);
 // What this CPU can run, best first; the portable one is always there.

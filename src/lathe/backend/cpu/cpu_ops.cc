@@ -239,16 +239,35 @@ namespace cpu {
 
 const Kernels& kernels_of(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::kAvx512) return kAvx512Kernels;
+  // AMX adds tiles for matrix products to AVX-512, no lanes.
+  if (isa == Isa::kAvx512 || isa == Isa::kAmx) return kAvx512Kernels;
   if (isa == Isa::kAvx2) return kAvx2Kernels;
 #endif
   LATHE_CHECK(isa == Isa::kPortable);
   return kPortableKernels;
 }
 
-const FastKernels* fast_kernels_of(Isa isa, Math math) {
 #if defined(__x86_64__)
-  if (math == Math::kFast && isa == Isa::kAvx512) return &kAvx512Fast;
+namespace {
+
+// The dot products of BF16 pairs double the rate of f32 on AMD's cores and halve it on Intel's,
+// which have AMX instead.
+const FastKernels& fast_avx512() {
+  if (__builtin_cpu_is("amd")) return kAvx512Fast;
+  static const FastKernels without_bf16 = {kAvx512Fast.quantize, kAvx512Fast.multiply_codes,
+                                           nullptr, nullptr, nullptr};
+  return without_bf16;
+}
+
+}  // namespace
+#endif
+
+const FastKernels* fast_kernels_of(Isa isa, Math math) {
+  if (math == Math::kExact) return nullptr;
+#if defined(__x86_64__)
+  if (isa == Isa::kAmx) return &kAmxFast;
+  if (isa == Isa::kAvx512) return &fast_avx512();
+  if (isa == Isa::kAvx2) return &kAvx2Fast;
 #endif
   return nullptr;
 }

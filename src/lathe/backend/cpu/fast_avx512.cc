@@ -1,8 +1,63 @@
 #include "lathe/backend/cpu/lanes_codes_avx512.h"
 // The lanes come first.
+#include "lathe/backend/cpu/kernel_bf16_avx512.h"
 #include "lathe/backend/cpu/kernel_ints.h"
 
 namespace lathe::cpu {
+namespace {
+
+// Sums of up to 8 tokens × 2 panels in registers.
+template <int kPanels, int kTokens>
+void bf16_block(const Bf16Product* p, int64_t block, int64_t t) noexcept {
+  const uint16_t* x = p->x + block * p->block_stride + t * kTileDepth;
+  float* sums = p->sums + block * 512 + t * kPanel;
+  __m512 acc[kPanels][kTokens];
+  for (int n = 0; n < kPanels; ++n) {
+    for (int i = 0; i < kTokens; ++i) {
+      acc[n][i] = p->first ? _mm512_setzero_ps() : _mm512_load_ps(sums + n * 256 + i * kPanel);
+    }
+  }
+  for (int64_t k = 0; k < p->tiles * 16; ++k) {
+    __m512bh w[kPanels];
+    for (int n = 0; n < kPanels; ++n) {
+      w[n] = (__m512bh)_mm512_loadu_si512(p->weights + n * p->panel_stride + k * kPanel);
+    }
+    const uint16_t* pair = x + k / 16 * 512 + k % 16 * 2;
+    for (int i = 0; i < kTokens; ++i) {
+      const auto value = (__m512bh)quad(reinterpret_cast<const int8_t*>(pair + i * kTileDepth)).v;
+      for (int n = 0; n < kPanels; ++n) acc[n][i] = _mm512_dpbf16_ps(acc[n][i], w[n], value);
+    }
+  }
+  for (int i = 0; i < kTokens; ++i) {
+    for (int n = 0; n < kPanels; ++n) {
+      if (p->last) {
+        finish(p, block * kTileTokens + t + i, n, {acc[n][i]});
+      } else {
+        _mm512_store_ps(sums + n * 256 + i * kPanel, acc[n][i]);
+      }
+    }
+  }
+}
+
+template <int kPanels>
+void bf16_tokens(const Bf16Product* p) noexcept {
+  for (int64_t t = 0; t < p->tokens; t += 8) {
+    const int64_t block = t / kTileTokens, in_block = t % kTileTokens;
+    if (p->tokens - t > 4) {  // past the last token x is zero
+      bf16_block<kPanels, 8>(p, block, in_block);
+    } else {
+      bf16_block<kPanels, 4>(p, block, in_block);
+    }
+  }
+}
+
+void multiply_bf16(const Bf16Product* p) noexcept {
+  if (p->panels == 2) return bf16_tokens<2>(p);
+  bf16_tokens<1>(p);
+}
+
+}  // namespace
+
 extern const FastKernels kAvx512Fast;
-const FastKernels kAvx512Fast = {quantize, multiply_codes};
+const FastKernels kAvx512Fast = {quantize, multiply_codes, decode_bf16, round_bf16, multiply_bf16};
 }  // namespace lathe::cpu

@@ -3,6 +3,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include "lathe/backend/cpu/cpu_backend.h"
@@ -12,6 +14,8 @@ namespace lathe {
 
 std::string name_of(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
+      return "amx";
     case Isa::kAvx512:
       return "avx512";
     case Isa::kAvx2:
@@ -31,6 +35,22 @@ bool has_f16c() {
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+// Tiles with BF16 and int8, and the kernel's leave to use them, which this asks for: their state is
+// 8 kB per thread. Once given, it holds for the process.
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
+  constexpr unsigned kAll = kBf16 | kTile | kInt8;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAll) != kAll) return false;
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  static const bool granted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 #endif
 
@@ -45,6 +65,7 @@ std::vector<Isa> available_isas() {
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") &&
                       __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+  if (avx512 && has_amx()) isas.push_back(Isa::kAmx);
   if (avx512) isas.push_back(Isa::kAvx512);
   if (avx2) isas.push_back(Isa::kAvx2);
 #endif
@@ -61,7 +82,7 @@ Result<Isa> chosen_isa() {
     names.push_back(name_of(isa));
     if (names.back() == wanted) return isa;
   }
-  for (const Isa isa : {Isa::kAvx512, Isa::kAvx2}) {
+  for (const Isa isa : {Isa::kAmx, Isa::kAvx512, Isa::kAvx2}) {
     if (name_of(isa) == wanted) {
       return unsupported("LATHE_ISA={}: this CPU lacks it", wanted)
           .with_hint("unset LATHE_ISA to use " + names.front());

@@ -23,7 +23,7 @@ struct Tables {
 
 // Where the field of kBits of column k + J stands in a dword of packed codes (k a multiple of 8).
 template <int kBits, int J>
-constexpr int kShift = 8 * (J % 4) + kBits * (J / 4);
+constexpr int kShift = 8 * (J % 4) + kBits*(J / 4);
 
 // The unscaled weights of column k + J (k a multiple of 8) from the packed step at `p`.
 template <Codes kCodes, int kHigh, int J>

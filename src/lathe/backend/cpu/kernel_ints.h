@@ -72,7 +72,9 @@ void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
 
 // Columns that one round of the inner loop takes: those that share a vector of codes.
 template <Codes kCodes, int kHigh>
-constexpr int64_t kUnit = kCodes == Codes::kInt2 || kHigh == 2 ? 16 : kHigh == 1 ? 32 : 8;
+constexpr int64_t kUnit = kCodes == Codes::kInt2 || kHigh == 2 ? 16
+                          : kHigh == 1                         ? 32
+                                                               : 8;
 
 // The bytes of columns k + 4·Q … k + 4·Q + 3, k the first of a unit.
 template <Codes kCodes, int kHigh, bool kBook, int Q>
@@ -131,6 +133,7 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
     const int64_t first_column = g * w->group;
     const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
     F group_total[kTokens];
+    for (F& t : group_total) t = zero();
     for (int64_t b = 0; b < x->blocks; ++b) {
       const int64_t from = first_column + b * x->block;
       const int64_t to = from + x->block < last ? from + x->block : last;
@@ -157,8 +160,7 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
       for (int t = 0; t < kTokens; ++t) {
         const I joined = join(add_int(sums.high[t][0], sums.high[t][1]),
                               add_int(sums.low[t][0], sums.low[t][1]));
-        const F part = mul(to_float(joined), set1(x->scales[at + t]));
-        group_total[t] = b == 0 ? part : add(group_total[t], part);
+        group_total[t] = fma(to_float(joined), set1(x->scales[at + t]), group_total[t]);
       }
     }
     F scale = group_scale(w, panel, g);
@@ -176,28 +178,23 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
   }
 }
 
-// The tokens four by four, while the codes of a panel are in the cache.
+template <Codes kCodes, int kHigh, bool kBook, int kTokens>
+void codes_tokens(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t first_token,
+                  const float* bias, float* y, int64_t ldy) noexcept {
+  if constexpr (kTokens > 0) {
+    for (; first_token + kTokens <= x->tokens; first_token += kTokens) {
+      codes_panel<kCodes, kHigh, kBook, kTokens>(w, panel, x, first_token, bias, y, ldy);
+    }
+    codes_tokens<kCodes, kHigh, kBook, kTokens - 1>(w, panel, x, first_token, bias, y, ldy);
+  }
+}
+
+// All tokens while the codes of a panel are in the cache.
 template <Codes kCodes, int kHigh, bool kBook>
 void codes_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
               const float* bias, float* y, int64_t ldy) noexcept {
   for (int64_t panel = begin; panel < end; ++panel) {
-    int64_t t = 0;
-    for (; t + 4 <= x->tokens; t += 4) {
-      codes_panel<kCodes, kHigh, kBook, 4>(w, panel, x, t, bias, y, ldy);
-    }
-    switch (x->tokens - t) {
-      case 3:
-        codes_panel<kCodes, kHigh, kBook, 3>(w, panel, x, t, bias, y, ldy);
-        break;
-      case 2:
-        codes_panel<kCodes, kHigh, kBook, 2>(w, panel, x, t, bias, y, ldy);
-        break;
-      case 1:
-        codes_panel<kCodes, kHigh, kBook, 1>(w, panel, x, t, bias, y, ldy);
-        break;
-      default:
-        break;
-    }
+    codes_tokens<kCodes, kHigh, kBook, kCodeTokensAtOnce>(w, panel, x, 0, bias, y, ldy);
   }
 }
 

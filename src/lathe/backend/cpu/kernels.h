@@ -77,7 +77,7 @@ struct PackedView {
 // |high| ≤ 127, −64 ≤ low < 64. A block is a run of at most kQuantBlock columns of one group; every
 // group starts a new one.
 struct QuantizedView {
-  int64_t tokens, cols, columns;  // columns: cols rounded up to 64, zeros behind
+  int64_t tokens, cols, columns;         // columns: cols rounded up to 64, zeros behind
   int64_t group, groups, block, blocks;  // of columns; blocks per group
   const int8_t *high, *low;              // [columns/64][T][64]
   const float* scales;                   // [groups][blocks][T]
@@ -160,24 +160,56 @@ struct Kernels {
   uint32_t (*read)(const uint8_t* p, int64_t n) noexcept;
 };
 
-// Products on integers and BF16, faster than f32 and rounded once more: x to 15 bits (Quantized) or
-// to BF16. An instruction set without them has none, and LATHE_MATH=exact leaves them out.
+// Two panels (or one) times a run of tokens, in BF16 tiles of 32 columns.
+struct Bf16Product {
+  const uint32_t*
+      weights;           // [panels][tiles][16][16]: dword [i][lane] = columns 2i (low half), 2i + 1
+  int64_t panel_stride;  // dwords from panel to panel
+  int32_t panels;        // 1 or 2
+  int64_t tiles;
+  const uint16_t* x;     // [token blocks][tiles][16][32]
+  int64_t block_stride;  // elements of x from block to block
+  int64_t tokens;
+  float* sums;       // [token blocks][2][16][16]: sums over the tiles before, aligned to 64
+  bool first, last;  // no sums before; results go to y instead of `sums`
+  float* y;          // [T][ldy], `rows` of it
+  int64_t ldy, rows;
+  const float* bias;  // [rows] or null
+};
+constexpr int kTileTokens = 16;
+constexpr int kTileDepth = 32;
+
+// Products on integers and BF16, faster than f32 and rounded once more: x to 15 bits
+// (QuantizedView) or to BF16. The last three are null where BF16 does not pay; an instruction set
+// without any has no table, and LATHE_MATH=exact leaves them out.
 struct FastKernels {
-  // Row t of x, [K] floats, to its place in q's arrays, which the caller owns and has zeroed. A block
-  // with NaN or infinity gets NaN results.
+  // Row t of x, [K] floats, to its place in q's arrays, which the caller owns and has zeroed. A
+  // block with NaN or infinity gets NaN results.
   void (*quantize)(const float* x, int64_t t, const QuantizedView* q) noexcept;
   // y[t][n] = Σ_k x(t, k)·w[n][k] + bias[n] for the rows n of panels [begin, end) of integer codes
   // and all tokens ≤ kCodeTokens of x, whose groups are those of w. bias [N] or null; y [T][ldy].
   // Each token's result is the same however many there are.
   void (*multiply_codes)(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
                          const float* bias, float* y, int64_t ldy) noexcept;
+  // Columns [begin, end) of a panel as Bf16Product::weights, begin a multiple of kTileDepth; zeros
+  // up to the next such multiple. To the nearest, halves away from zero.
+  void (*decode_bf16)(const PackedView* w, int64_t panel, int64_t begin, int64_t end,
+                      uint32_t* tiles) noexcept;
+  // `tokens` ≤ 16 rows of x as one block of Bf16Product::x, zeros behind cols and tokens. To the
+  // nearest, halves to even.
+  void (*round_bf16)(const float* x, int64_t ldx, int64_t tokens, int64_t cols,
+                     uint16_t* block) noexcept;
+  // Each element is summed along its row alone: neither the other tokens nor their number matter.
+  void (*multiply_bf16)(const Bf16Product* product) noexcept;
 };
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const FastKernels kAvx2Fast;
 extern const FastKernels kAvx512Fast;
+extern const FastKernels kAmxFast;
 #endif
 
 }  // namespace lathe::cpu

@@ -17,7 +17,9 @@ LANE I shift(I x) {  // to the right; to the left if negative
   if constexpr (kBits < 0) return {_mm512_slli_epi32(x.v, -kBits)};
   return x;
 }
-LANE I and_bytes(I x, int mask) { return {_mm512_and_si512(x.v, _mm512_set1_epi8(static_cast<char>(mask)))}; }
+LANE I and_bytes(I x, int mask) {
+  return {_mm512_and_si512(x.v, _mm512_set1_epi8(static_cast<char>(mask)))};
+}
 LANE I or_int(I a, I b) { return {_mm512_or_si512(a.v, b.v)}; }
 LANE I set1_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
 // 128·high + low.
@@ -25,7 +27,9 @@ LANE I join(I high, I low) { return {_mm512_add_epi32(_mm512_slli_epi32(high.v, 
 
 // Signed weights are raised by kSignedZero, since the multiplier takes unsigned ones.
 constexpr int32_t kSignedZero = 128;
-LANE I from_signed(I x) { return {_mm512_xor_si512(x.v, _mm512_set1_epi8(static_cast<char>(0x80)))}; }
+LANE I from_signed(I x) {
+  return {_mm512_xor_si512(x.v, _mm512_set1_epi8(static_cast<char>(0x80)))};
+}
 LANE Bytes16 load_book(const int8_t* p) {
   const __m512i v = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   return {from_signed({v}).v};
@@ -63,6 +67,9 @@ LANE I magnitude(F x) {
 }
 LANE I max_int(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 LANE int32_t most_int(I x) { return _mm512_reduce_max_epi32(x.v); }
+
+// Tokens that share the unpacking of a vector: four sums each, of 32 registers.
+constexpr int kCodeTokensAtOnce = 4;
 
 }  // namespace
 }  // namespace lathe::cpu

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lathe/backend/cpu/linear_bf16.h"
 #include "lathe/backend/cpu/quantized.h"
 #include "lathe/backend/cpu/scratch.h"
 
@@ -272,12 +273,15 @@ void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
               std::span<const Product> products, const Tensor& x) {
   for (const Product& p : products) LATHE_CHECK(p.weight->cols() == x.cols());
   if (x.rows() == 0) return;
-  std::vector<Product> small, large;
+  std::vector<Product> small, rounded, large;
   for (const Product& p : products) {
     const int64_t most = by_codes(fast, p) ? kCodeTokens : kFewTokens;
-    (x.rows() <= most ? small : large).push_back(p);
+    const PackedView* v = p.weight->view();
+    const bool fits_bf16 = fast && fast->multiply_bf16 && v && v->codes != Codes::kF32;
+    (x.rows() <= most ? small : fits_bf16 ? rounded : large).push_back(p);
   }
   if (!small.empty()) few(kernels, fast, pool, small, x);
+  if (!rounded.empty()) multiply_bf16(*fast, pool, rounded, x);
   if (!large.empty()) many_tokens(kernels, pool, large, x);
 }
 

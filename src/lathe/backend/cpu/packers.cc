@@ -84,8 +84,8 @@ void interleave(const PackedStorage& s, int64_t panel, const uint8_t* codes, int
   }
 }
 
-// The table as bytes for the integer kernels. Tables of integers stay exact; otherwise the unit that
-// rounds best is taken, the largest value lying between 64 and 127 units.
+// The table as bytes for the integer kernels. Tables of integers stay exact; otherwise the unit
+// that rounds best is taken, the largest value lying between 64 and 127 units.
 void make_book(PackedView& v) {
   float most = 0;
   bool integers = true;

@@ -1,0 +1,8 @@
+#include "lathe/backend/cpu/lanes_codes_avx2.h"
+// The lanes come first.
+#include "lathe/backend/cpu/kernel_ints.h"
+
+namespace lathe::cpu {
+extern const FastKernels kAvx2Fast;
+const FastKernels kAvx2Fast = {quantize, multiply_codes, nullptr, nullptr, nullptr};
+}  // namespace lathe::cpu
