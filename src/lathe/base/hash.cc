@@ -44,7 +44,7 @@ std::string sha256_hex(std::string_view text) {
 Result<std::string> sha256_of_file(const std::string& path) {
   LATHE_TRY(const Bytes bytes, map_file(path));
   Sha256 hash;
-  constexpr size_t kChunk = size_t{64} << 20;
+  constexpr size_t kChunk = size_t{4} << 20;
   for (size_t at = 0; at < bytes.size(); at += kChunk) {
     const Bytes part = bytes.slice(at, std::min(kChunk, bytes.size() - at));
     hash.update(part.span());
