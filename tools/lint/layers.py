@@ -27,15 +27,16 @@ LAYERS = {
     "compress": ["generate"],
     "train": ["generate"],
     "eval": ["generate"],
+    "export": ["generate"],
     "profile": ["generate"],
     "track": ["generate"],
     "lab": ["track", "compress", "train", "eval", "profile"],
     # Above lab, but not composing what lab composes.
     "report": ["track", "lab"],
     "serve": ["track", "lab"],
-    "cli": ["report", "serve", "lab"],
+    "cli": ["report", "serve", "lab", "export"],
 }
-COMPOSED = {"compress", "train", "eval", "profile"}
+COMPOSED = {"compress", "train", "eval", "export", "profile"}
 COMPOSERS = {"lab", "cli"}  # the layers that may see all of COMPOSED
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]lathe/([^/">]+)/', re.MULTILINE)

@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
       {"pull", "Download a model from a Hugging Face-compatible hub", add_pull},
       {"run", "Generate text", add_run},
       {"compress", "Quantize and prune a model", add_compress},
+      {"export", "Write a model for other programs: GGUF and others", add_export},
       {"eval", "Score a model on tasks, with intervals", add_eval},
       {"profile", "Measure prefill, decode, memory and size", add_profile},
       {"doctor", "What this machine offers and what Lathe uses of it", add_doctor},

@@ -1,6 +1,5 @@
 // A GGUF file under canonical names. Tensor names are the same for all architectures.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -8,32 +7,10 @@
 #include "lathe/io/gguf.h"
 #include "lathe/model/checkpoint_kinds.h"
 #include "lathe/model/gguf_config.h"
+#include "lathe/model/gguf_names.h"
 
 namespace lathe {
 namespace {
-
-struct GgufName {
-  const char* canonical;  // after "model.layers.N."
-  const char* source;     // after "blk.N."
-  const char* fused;      // or nullptr: a fused tensor that may hold it
-  int part = 0;
-};
-
-constexpr std::array<GgufName, 13> kBlockNames = {{
-    {"input_norm", "attn_norm", nullptr},
-    {"attention_output_norm", "post_attention_norm", nullptr},
-    {"mlp_input_norm", "ffn_norm", nullptr},
-    {"mlp_output_norm", "post_ffw_norm", nullptr},
-    {"self_attn.q_norm", "attn_q_norm", nullptr},
-    {"self_attn.k_norm", "attn_k_norm", nullptr},
-    {"self_attn.q_proj", "attn_q", "attn_qkv", 0},
-    {"self_attn.k_proj", "attn_k", "attn_qkv", 1},
-    {"self_attn.v_proj", "attn_v", "attn_qkv", 2},
-    {"self_attn.o_proj", "attn_output", nullptr},
-    {"mlp.gate_proj", "ffn_gate", "ffn_up", 0},
-    {"mlp.up_proj", "ffn_up", nullptr, 1},
-    {"mlp.down_proj", "ffn_down", nullptr},
-}};
 
 class GgufCheckpoint : public Checkpoint {
  public:
@@ -112,7 +89,7 @@ class GgufCheckpoint : public Checkpoint {
     const size_t dot = base.find('.', kLayers.size());
     const std::string layer = base.substr(kLayers.size(), dot - kLayers.size());
     const std::string rest = base.substr(dot + 1);
-    for (const GgufName& entry : kBlockNames) {
+    for (const GgufName& entry : kGgufBlockNames) {
       if (rest != entry.canonical) continue;
       const std::string block = "blk." + layer + ".";
       Place place = plain((block + entry.source).c_str());

@@ -116,6 +116,7 @@ Result<ModelConfig> config_from_gguf(const GgufFile& gguf) {
   // Biases are optional in the file and known by their presence.
   c.qkv_bias = gguf.find("blk.0.attn_q.bias") != nullptr;
   c.o_bias = gguf.find("blk.0.attn_output.bias") != nullptr;
+  c.mlp_bias = gguf.find("blk.0.ffn_up.bias") != nullptr;
   c.bos = gguf.integer("tokenizer.ggml.bos_token_id").value_or(-1);
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
     if (const auto id = gguf.integer(key)) c.eos.push_back(*id);

@@ -1,0 +1,10 @@
+// The targets that registry.cc lists, one function per file.
+#pragma once
+
+#include "lathe/export/export.h"
+
+namespace lathe {
+
+ExportTarget gguf_target();
+
+}  // namespace lathe
