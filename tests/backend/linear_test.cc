@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "backend_test_util.h"
@@ -326,6 +327,21 @@ INSTANTIATE_TEST_SUITE_P(Ways, EachWay, ::testing::ValuesIn(ways()),
                          [](const auto& info) { return info.param.name; });
 INSTANTIATE_TEST_SUITE_P(Isas, EachIsa, ::testing::ValuesIn(available_isas()),
                          [](const auto& info) { return name_of(info.param); });
+
+TEST(MathTest, EnvironmentForcesOne) {
+  const char* before = std::getenv("LATHE_MATH");
+  const std::string saved = before ? before : "";
+  ::setenv("LATHE_MATH", "exact", 1);
+  EXPECT_EQ(chosen_math().value(), Math::kExact);
+  for (const char* fast : {"fast", ""}) {
+    ::setenv("LATHE_MATH", fast, 1);
+    EXPECT_EQ(chosen_math().value(), Math::kFast);
+  }
+  ::setenv("LATHE_MATH", "sloppy", 1);
+  ASSERT_FALSE(chosen_math().ok());
+  EXPECT_EQ(chosen_math().error().code, ErrorCode::kBadInput);
+  before ? ::setenv("LATHE_MATH", saved.c_str(), 1) : ::unsetenv("LATHE_MATH");
+}
 
 }  // namespace
 }  // namespace lathe

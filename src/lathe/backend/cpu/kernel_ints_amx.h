@@ -1,5 +1,5 @@
-// Packed integer codes times 3 to 16 tokens with AMX tiles: the same integers as kernel_ints.h sums,
-// and the same floats after them, so that results do not depend on the number of tokens.
+// Packed integer codes times 3 to 16 tokens with AMX tiles: the same integers as kernel_ints.h
+// sums, and the same floats after them, so that results do not depend on the number of tokens.
 #pragma once
 
 #include "lathe/backend/cpu/kernel_ints.h"
@@ -20,8 +20,8 @@ struct CodeTile {
 
 // `columns` (≤ 64) columns of codes at `p` as rows of signed bytes, four columns a row.
 template <Codes kCodes, int kHigh, bool kBook, int Q>
-LANE void signed_rows(const __m512i& book, const __m512i& code_zero, const uint8_t* p, const I& high,
-                      uint8_t* to) {
+LANE void signed_rows(const __m512i& book, const __m512i& code_zero, const uint8_t* p,
+                      const I& high, uint8_t* to) {
   if constexpr (Q < kUnit<kCodes, kHigh> / 4) {
     __m512i bytes;
     if constexpr (kCodes == Codes::kInt8) {
@@ -37,8 +37,8 @@ LANE void signed_rows(const __m512i& book, const __m512i& code_zero, const uint8
 
 template <Codes kCodes, int kHigh, bool kBook>
 LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns, uint8_t* to) {
-  const __m512i book = _mm512_broadcast_i32x4(
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(w->book)));
+  const __m512i book =
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w->book)));
   const __m512i code_zero = _mm512_set1_epi8(static_cast<char>(w->code_zero));
   constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
   const uint8_t* p = w->data + panel * w->panel_bytes + k / 8 * kStepBytes<kCodes>;
