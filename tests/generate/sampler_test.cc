@@ -94,7 +94,7 @@ TEST(Sampler, FlatDistributionOfALargeVocabulary) {
   for (size_t i = 0; i < logits.size(); i += 2) logits[i] = 1e-3f;
   Rng rng(3);
   // Half of the mass: even ids alone.
-  for (int i = 0; i < 200; ++i) EXPECT_EQ(sample(logits, {1.0, 0, 0.5}, rng) % 2, 0);
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(sample(logits, {1.0, 0, 0.5}, rng) % 2, 0);
 }
 
 TEST(Sampler, GreedyTakesTheFirstOfTheLargest) {
