@@ -6,6 +6,7 @@
 #include "lathe/base/log.h"
 #include "lathe/cli/command.h"
 #include "lathe/cli/outputs.h"
+#include "lathe/cli/picker.h"
 #include "lathe/report/table.h"
 
 namespace lathe::cli {
@@ -15,28 +16,57 @@ struct Options {
   std::string experiment;
   SweepOptions sweep;
   std::string only, skip;
-  bool dry_run = false, discard_models = false;
+  bool dry_run = false, pick = false, discard_models = false;
 };
+
+int64_t largest(const std::vector<PlannedRun>& plan) {
+  int64_t bytes = 0;
+  for (const PlannedRun& run : plan) bytes = std::max(bytes, run.memory_bytes);
+  return bytes;
+}
 
 Result<int> dry_run(const Experiment& experiment, const SweepOptions& options,
                     const Common& common) {
   LATHE_TRY(const auto plan, plan_sweep(experiment, options));
   nlohmann::json rows = nlohmann::json::array();
+  std::optional<double> total = 0;
+  std::vector<std::vector<std::string>> table = {
+      {"run", "state", "weights", "memory", "time", "from"}};
   for (const PlannedRun& run : plan) {
     rows.push_back({{"id", run.id},
                     {"model", run.model},
                     {"state", run.state},
                     {"stored_bytes", run.stored_bytes},
+                    {"memory_bytes", run.memory_bytes},
+                    {"seconds", run.seconds ? nlohmann::json(*run.seconds) : nlohmann::json()},
+                    {"basis", run.basis},
                     {"problem", run.problem},
                     {"folder", run.folder}});
-    if (!common.json) {
-      fmt::print("{:<28} {:<6} {:>10}  {}\n", run.id, run.state,
-                 human(static_cast<double>(run.stored_bytes), "bytes"),
-                 run.problem.empty() ? run.folder : "cannot run: " + run.problem);
-    }
+    if (total) total = run.seconds ? std::optional(*total + *run.seconds) : std::nullopt;
+    table.push_back({run.id, run.state, human(static_cast<double>(run.stored_bytes), "bytes"),
+                     human(static_cast<double>(run.memory_bytes), "bytes"),
+                     run.seconds ? time_text(*run.seconds) : "?",
+                     run.problem.empty() ? run.basis : "cannot run: " + run.problem});
+  }
+  if (!common.json) {
+    fmt::print("{}", plain_table(table, 2));
+    fmt::print("in all: {}; largest process: {}\n",
+               total ? time_text(*total) : "unknown until runs like these are there",
+               human(static_cast<double>(largest(plan)), "bytes"));
   }
   if (common.json) print_json({{"command", "sweep"}, {"plan", rows}});
   return kDone;
+}
+
+void warn_of_neighbours(const Experiment& experiment) {
+  for (const VariantSpec& variant : experiment.variants) {
+    for (const NamedParameters& probe : variant.probes) {
+      if (probe.name != "latency") continue;
+      spdlog::warn(
+          "--jobs: the latency probe measures beside other runs; its speeds hold for that alone");
+      return;
+    }
+  }
 }
 
 Result<int> run(const Options& options, const Common& common) {
@@ -47,6 +77,16 @@ Result<int> run(const Options& options, const Common& common) {
   sweep_options.threads = common.threads;
   sweep_options.device = common.device;
   sweep_options.keep_models = !options.discard_models;
+  if (options.pick) {
+    LATHE_TRY(const auto plan, plan_sweep(experiment, sweep_options));
+    LATHE_TRY(const auto picked, pick_runs(plan));
+    if (picked.empty()) {
+      fmt::print("nothing was picked\n");
+      return kDone;
+    }
+    sweep_options.only = picked;
+  }
+  if (sweep_options.jobs > 1) warn_of_neighbours(experiment);
   if (options.dry_run) return dry_run(experiment, sweep_options, common);
   return run_and_show(experiment, sweep_options, common);
 }
@@ -57,9 +97,18 @@ Body add_sweep(CLI::App& app, const Common& common) {
   auto options = std::make_shared<Options>();
   app.add_option("experiment", options->experiment, "EXPERIMENT.yaml")->required();
   app.add_option("-o,--runs", options->sweep.runs_folder, "Folder for the runs (default: runs)");
-  app.add_option("--only", options->only, "Comma-separated variants to run");
-  app.add_option("--skip", options->skip, "Comma-separated variants to leave out");
-  app.add_flag("--dry-run", options->dry_run, "Print what would run, with predicted sizes");
+  app.add_option("--only", options->only,
+                 "Comma-separated variants to run; globs: 'nf4*', 'tiny/*'");
+  app.add_option("--skip", options->skip, "Comma-separated variants to leave out; globs too");
+  app.add_flag("--pick", options->pick, "Choose on the terminal which runs to do");
+  app.add_flag("--dry-run", options->dry_run,
+               "Print what would run, with predicted time, memory and size");
+  app.add_option("--jobs", options->sweep.jobs,
+                 "Runs at the same time, where memory allows; they share the threads")
+      ->check(CLI::Range(1, 256));
+  app.add_option("--retries", options->sweep.retries,
+                 "Further attempts at a run whose process died (default: 1)")
+      ->check(CLI::Range(0, 100));
   app.add_flag("--discard-models", options->discard_models,
                "Delete each compressed model once its run is done");
   return [options, &common] { return run(*options, common); };

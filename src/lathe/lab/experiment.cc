@@ -1,11 +1,13 @@
 #include "lathe/lab/experiment.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
 #include "lathe/eval/task.h"
 #include "lathe/io/yaml.h"
+#include "lathe/lab/experiment_text.h"
 #include "lathe/profile/probe.h"
 
 namespace lathe {
@@ -56,21 +58,103 @@ Result<std::vector<nlohmann::json>> list_of(const nlohmann::json& j, const char*
   return out;
 }
 
+Result<NamedParameters> checked_task(NamedParameters task) {
+  LATHE_TRY(const auto made, make_task(task.name, task.parameters));
+  task.parameters = made->parameters();
+  return task;
+}
+
+Result<NamedParameters> checked_probe(NamedParameters probe) {
+  LATHE_TRY(probe.parameters, probe_parameters(probe.name, probe.parameters));
+  return probe;
+}
+
+using Check = Result<NamedParameters> (*)(NamedParameters);
+
+Result<std::vector<NamedParameters>> read_named(const nlohmann::json& j, const char* key,
+                                                const char* what, Check check) {
+  LATHE_TRY(const auto items, list_of(j, key, false));
+  std::vector<NamedParameters> out;
+  for (const auto& item : items) {
+    LATHE_TRY(NamedParameters entry, named(item, what));
+    LATHE_TRY(entry, check(std::move(entry)));
+    for (const NamedParameters& other : out) {
+      if (other.name == entry.name) return bad_input("{} '{}' is named twice", what, entry.name);
+    }
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+// A variant's own `tasks` or `probes`. A list stands instead of the experiment's; a map changes it:
+// parameters are set, `false` leaves one out, a new name adds one.
+Result<std::vector<NamedParameters>> overridden(const std::vector<NamedParameters>& general,
+                                                const nlohmann::json& variant, const char* key,
+                                                const char* what, Check check) {
+  if (!variant.contains(key)) return general;
+  const auto& own = variant[key];
+  if (own.is_array()) return read_named(variant, key, what, check);
+  if (!own.is_object()) return bad_input("'{}' must be a list, or a map of what differs", key);
+  std::vector<NamedParameters> out = general;
+  for (const auto& [name, change] : own.items()) {
+    const auto it = std::find_if(out.begin(), out.end(),
+                                 [&, &wanted = name](const auto& e) { return e.name == wanted; });
+    if (change.is_boolean() && !change.get<bool>()) {
+      if (it == out.end()) {
+        std::vector<std::string> known;
+        for (const auto& e : general) known.push_back(e.name);
+        return bad_input("{} '{}' is not one of the experiment's", what, name)
+            .with_hint(suggest(name, known));
+      }
+      out.erase(it);
+      continue;
+    }
+    NamedParameters entry = it == out.end() ? NamedParameters{name} : *it;
+    if (change.is_object()) {
+      for (const auto& [parameter, value] : change.items()) entry.parameters[parameter] = value;
+    } else if (!change.is_null() && !(change.is_boolean() && change.get<bool>())) {
+      return bad_input("{} '{}': give its parameters, or false to leave it out", what, name);
+    }
+    LATHE_TRY(entry, check(std::move(entry)));
+    if (it == out.end()) {
+      out.push_back(std::move(entry));
+    } else {
+      *it = std::move(entry);
+    }
+  }
+  return out;
+}
+
 // `order`: the same document with the keys in the order of the file, which the table keeps.
 Status read_variants(const nlohmann::json& j, const nlohmann::ordered_json& order, Experiment& e) {
   const auto it = j.find("variants");
   if (it == j.end() || !it->is_object() || it->empty()) {
     return bad_input("'variants' must name at least one variant");
   }
+  LATHE_TRY(e.tasks, read_named(j, "tasks", "task", checked_task));
+  LATHE_TRY(e.probes, read_named(j, "probes", "probe", checked_probe));
+  const auto &tasks = e.tasks, &probes = e.probes;
   std::vector<std::string> names;
   for (const auto& [name, value] : order["variants"].items()) names.push_back(name);
   for (const std::string& name : names) {
-    const nlohmann::json& value = it->at(name);
+    nlohmann::json value = it->at(name);
+    const std::string where = fmt::format("variant '{}'", name);
     LATHE_OK(check_name(name, "variant"));
-    LATHE_TRY_IN(Recipe recipe,
-                 recipe_from_json(value.is_null() ? nlohmann::json::object() : value),
-                 fmt::format("variant '{}'", name));
-    e.variants.push_back({name, std::move(recipe)});
+    if (value.is_null()) value = nlohmann::json::object();
+    VariantSpec variant{name, {}, {}, {}};
+    if (value.is_object()) {
+      LATHE_TRY_IN(variant.tasks, overridden(tasks, value, "tasks", "task", checked_task), where);
+      LATHE_TRY_IN(variant.probes, overridden(probes, value, "probes", "probe", checked_probe),
+                   where);
+      value.erase("tasks");
+      value.erase("probes");
+    }
+    LATHE_TRY_IN(variant.recipe, recipe_from_json(value), where);
+    if (variant.tasks.empty() && variant.probes.empty()) {
+      return bad_input("{}neither 'tasks' nor 'probes' are given",
+                       tasks.empty() && probes.empty() ? "" : where + ": ");
+    }
+    e.variants.push_back(std::move(variant));
   }
   if (!j.contains("baseline")) {
     e.baseline = names.front();
@@ -86,25 +170,22 @@ Status read_variants(const nlohmann::json& j, const nlohmann::ordered_json& orde
   return {};
 }
 
-Status read_tasks_and_probes(const nlohmann::json& j, Experiment& e) {
-  LATHE_TRY(const auto tasks, list_of(j, "tasks", false));
-  for (const auto& item : tasks) {
-    LATHE_TRY(NamedParameters task, named(item, "task"));
-    LATHE_TRY(const auto made, make_task(task.name, task.parameters));
-    task.parameters = made->parameters();
-    for (const NamedParameters& other : e.tasks) {
-      if (other.name == task.name) return bad_input("task '{}' is named twice", task.name);
+Status read_cost(const nlohmann::json& j, Experiment& e) {
+  if (!j.contains("cost")) return {};
+  const auto& cost = j["cost"];
+  if (!cost.is_object()) return bad_input("'cost' must be {{usd_per_hour: N}}");
+  LATHE_OK(check_keys(cost, {"usd_per_hour", "budget_usd"}, "cost"));
+  const auto amount = [&](const char* key, std::optional<double>& out) -> Status {
+    if (!cost.contains(key)) return {};
+    if (!cost[key].is_number() || cost[key].get<double>() < 0) {
+      return bad_input("cost: '{}' must be a number of 0 or more", key);
     }
-    e.tasks.push_back(std::move(task));
-  }
-  LATHE_TRY(const auto probes, list_of(j, "probes", false));
-  for (const auto& item : probes) {
-    LATHE_TRY(NamedParameters probe, named(item, "probe"));
-    LATHE_TRY(probe.parameters, probe_parameters(probe.name, probe.parameters));
-    e.probes.push_back(std::move(probe));
-  }
-  if (e.tasks.empty() && e.probes.empty())
-    return bad_input("neither 'tasks' nor 'probes' are given");
+    out = cost[key].get<double>();
+    return {};
+  };
+  LATHE_OK(amount("usd_per_hour", e.usd_per_hour));
+  LATHE_OK(amount("budget_usd", e.budget_usd));
+  if (!e.usd_per_hour) return bad_input("'cost' needs 'usd_per_hour', a number of 0 or more");
   return {};
 }
 
@@ -148,18 +229,8 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
     e.models.push_back(model.get<std::string>());
   }
   LATHE_OK(read_variants(j, order, e));
-  LATHE_OK(read_tasks_and_probes(j, e));
   LATHE_OK(read_track(j, e));
-  if (j.contains("cost")) {
-    const auto& cost = j["cost"];
-    if (!cost.is_object()) return bad_input("'cost' must be {{usd_per_hour: N}}");
-    LATHE_OK(check_keys(cost, {"usd_per_hour"}, "cost"));
-    if (!cost.contains("usd_per_hour") || !cost["usd_per_hour"].is_number() ||
-        cost["usd_per_hour"].get<double>() < 0) {
-      return bad_input("'cost' needs 'usd_per_hour', a number of 0 or more");
-    }
-    e.usd_per_hour = cost["usd_per_hour"].get<double>();
-  }
+  LATHE_OK(read_cost(j, e));
   LATHE_TRY(const int64_t seed, whole_number(j, "seed", 0));
   e.seed = static_cast<uint64_t>(seed);
   LATHE_TRY(e.context, whole_number(j, "context", 0));
@@ -173,9 +244,13 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
 }  // namespace
 
 Result<Experiment> parse_experiment(const std::string& text, const std::string& where) {
-  LATHE_TRY(const nlohmann::ordered_json json, yaml_to_ordered_json(text, where));
+  LATHE_TRY(nlohmann::ordered_json json, yaml_to_ordered_json(text, where));
+  std::string whole = text;
+  const std::string folder = std::filesystem::path(where).parent_path().string();
+  LATHE_OK_IN(merge_includes(json, folder, whole), where);
+  LATHE_OK_IN(expand_grids(json), where);
   LATHE_TRY_IN(Experiment experiment, read(json), where);
-  experiment.text = text;
+  experiment.text = whole;
   return experiment;
 }
 

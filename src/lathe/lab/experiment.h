@@ -21,6 +21,8 @@ struct NamedParameters {
 struct VariantSpec {
   std::string name;
   Recipe recipe;  // empty: the model as it is
+  // The experiment's, with what the variant says otherwise. Parameters checked, defaults filled in.
+  std::vector<NamedParameters> tasks, probes;
 };
 
 struct Experiment {
@@ -28,15 +30,15 @@ struct Experiment {
   std::vector<std::string> models;
   std::string baseline;  // name of a variant
   std::vector<VariantSpec> variants;
-  std::vector<NamedParameters> tasks;  // parameters checked, defaults filled in
-  std::vector<NamedParameters> probes;
+  std::vector<NamedParameters> tasks, probes;  // what variants have that say nothing else
   std::vector<TrackTarget> track;
-  std::optional<double> usd_per_hour;
+  std::optional<double> usd_per_hour, budget_usd;
   uint64_t seed = 0;
   int64_t context = 0;
   KvType kv = KvType::kF32;
 };
 
+// `where` names the text in errors; files that it includes are looked for beside it.
 Result<Experiment> parse_experiment(const std::string& text, const std::string& where);
 Result<Experiment> load_experiment(const std::string& path);
 // The experiment of `lathe demo`.

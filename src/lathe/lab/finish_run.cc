@@ -1,6 +1,7 @@
 #include "lathe/lab/finish_run.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "lathe/base/parse_number.h"
 #include "lathe/eval/task.h"
@@ -34,9 +35,13 @@ const Measurement* find(const std::vector<Measurement>& rows, const char* metric
   return nullptr;
 }
 
-void add_cost(double usd_per_hour, std::vector<Measurement>& rows) {
-  const auto add = [&](const char* metric, const char* speed) {
-    const Measurement* tokens_per_s = find(rows, speed);
+// What tokens cost at the speed that was measured with one request at a time, and what a budget buys.
+void add_cost(double usd_per_hour, std::optional<double> budget_usd,
+              std::vector<Measurement>& rows) {
+  const auto add = [&](const char* metric, const char* bought, const char* speed) {
+    const Measurement* found = find(rows, speed);  // rows grows below
+    const std::optional<Measurement> tokens_per_s =
+        found ? std::optional(*found) : std::nullopt;
     if (!tokens_per_s || tokens_per_s->value <= 0) return;
     Measurement m;
     m.task = "cost";
@@ -46,10 +51,18 @@ void add_cost(double usd_per_hour, std::vector<Measurement>& rows) {
     m.unit = "USD";
     m.better = "lower";
     m.extra["usd_per_hour"] = usd_per_hour;
+    const double rate = tokens_per_s->value;
+    rows.push_back(m);
+    if (!budget_usd || usd_per_hour <= 0) return;
+    m.metric = bought;
+    m.value = std::floor(*budget_usd / usd_per_hour * 3600 * rate);
+    m.unit = "tokens";
+    m.better = "higher";
+    m.extra["budget_usd"] = *budget_usd;
     rows.push_back(std::move(m));
   };
-  add("usd_per_million_tokens", "decode_tokens_per_s");
-  add("usd_per_million_prompt_tokens", "prefill_tokens_per_s");
+  add("usd_per_million_tokens", "budget_tokens", "decode_tokens_per_s");
+  add("usd_per_million_prompt_tokens", "budget_prompt_tokens", "prefill_tokens_per_s");
 }
 
 // What a run's own process wrote down, or an error where it is not that.
@@ -85,7 +98,11 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
   run.tasks = nlohmann::json::array();
   run.samples = nlohmann::json::array();
   run.results.clear();
-  for (const NamedParameters& entry : experiment.tasks) {
+  const auto variant =
+      std::find_if(experiment.variants.begin(), experiment.variants.end(),
+                   [&](const VariantSpec& v) { return v.name == run.variant; });
+  LATHE_CHECK(variant != experiment.variants.end());
+  for (const NamedParameters& entry : variant->tasks) {
     LATHE_TRY(const auto task, make_task(entry.name, entry.parameters));
     run.tasks.push_back({{"name", entry.name},
                          {"parameters", entry.parameters},
@@ -110,7 +127,7 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
     LATHE_TRY_IN(Measurement m, measurement_from_json(row), folder.file("measured.json"));
     run.results.push_back(std::move(m));
   }
-  if (experiment.usd_per_hour) add_cost(*experiment.usd_per_hour, run.results);
+  if (experiment.usd_per_hour) add_cost(*experiment.usd_per_hour, experiment.budget_usd, run.results);
   for (Measurement& m : run.results) {
     m.variant = run.variant;
     m.format = measured["format"].get<std::string>();

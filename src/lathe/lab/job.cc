@@ -4,6 +4,7 @@
 #include "lathe/base/log.h"
 #include "lathe/base/progress.h"
 #include "lathe/eval/task.h"
+#include "lathe/lab/job_watch.h"
 #include "lathe/lab/sweep.h"
 #include "lathe/profile/environment.h"
 #include "lathe/profile/probe.h"
@@ -16,8 +17,14 @@ int64_t now_ms() {
   return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 Status run_task(const Engine& engine, const nlohmann::json& entry, const RunFolder& folder,
-                SampleLog& log, nlohmann::json& preflights) {
+                SampleLog& log, JobWatch& watch, nlohmann::json& preflights,
+                nlohmann::json& timings) {
+  const auto start = std::chrono::steady_clock::now();
   const auto name = entry["name"].get<std::string>();
   LATHE_TRY(const auto task, make_task(name, entry["parameters"]));
   LATHE_OK_IN(task->prepare(engine), name);
@@ -31,12 +38,21 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, const RunFold
     for (const Sample& sample : it->second) done.insert(sample.id);
   }
   Progress progress(name, task->sample_count(), "samples");
-  progress.set(static_cast<int64_t>(done.size()));
-  return task->run(engine, done, [&](Sample sample) -> Status {
+  auto count = static_cast<int64_t>(done.size());
+  progress.set(count);
+  watch.phase(name, task->sample_count(), false);
+  watch.done(count);
+  LATHE_OK(task->run(engine, done, [&](Sample sample) -> Status {
     LATHE_OK(log.append(sample, name));
     progress.advance();
+    watch.done(++count);
     return {};
-  });
+  }));
+  timings.push_back({{"name", "task/" + name},
+                     {"seconds", seconds_since(start)},
+                     {"samples", task->sample_count()},
+                     {"timed", count - static_cast<int64_t>(done.size())}});
+  return {};
 }
 
 }  // namespace
@@ -45,6 +61,12 @@ Status run_job(const std::string& path) {
   const RunFolder folder(path);
   const int64_t started_ms = now_ms();
   LATHE_TRY(const nlohmann::json job, folder.read("job.json"));
+  JobWatch watch(folder);
+  nlohmann::json timings = nlohmann::json::array();
+  const auto time = [&](const std::string& name, std::chrono::steady_clock::time_point start) {
+    timings.push_back({{"name", name}, {"seconds", seconds_since(start)}});
+  };
+  const auto loading = std::chrono::steady_clock::now();
   EngineOptions options;
   options.device = job["device"].get<std::string>();
   options.threads = job["threads"].get<int>();
@@ -52,17 +74,26 @@ Status run_job(const std::string& path) {
   LATHE_TRY(options.kv, parse_kv_type(job["kv"].get<std::string>()));
   const auto model_path = job["model_path"].get<std::string>();
   LATHE_TRY(const Engine engine, open_engine(model_path, options));
+  time("load", loading);
+  if (const double seconds = job.value("compress_seconds", 0.0); seconds > 0) {
+    timings.push_back({{"name", "compress"}, {"seconds", seconds}});
+  }
   LATHE_TRY(SampleLog log, SampleLog::open(folder));
   nlohmann::json preflights = nlohmann::json::object();
-  for (const auto& task : job["tasks"]) LATHE_OK(run_task(engine, task, folder, log, preflights));
+  for (const auto& task : job["tasks"]) {
+    LATHE_OK(run_task(engine, task, folder, log, watch, preflights, timings));
+  }
 
   LATHE_TRY(const auto checkpoint, open_checkpoint(model_path));
   nlohmann::json rows = nlohmann::json::array();
   for (const ProbeKind& kind : probe_kinds()) {
     for (const auto& probe : job["probes"]) {
       if (probe["name"] != kind.name) continue;
+      watch.phase(kind.name, 0, true);
+      const auto start = std::chrono::steady_clock::now();
       LATHE_TRY(const auto measured,
                 run_probe(kind.name, {engine, *checkpoint}, probe["parameters"]));
+      time("probe/" + kind.name, start);
       for (const Measurement& m : measured) rows.push_back(to_json(m));
     }
   }
@@ -73,6 +104,7 @@ Status run_job(const std::string& path) {
                        {"parameters", engine.model->parameters},
                        {"format", engine.model->format},
                        {"preflight", preflights},
+                       {"timings", timings},
                        {"results", rows}});
 }
 

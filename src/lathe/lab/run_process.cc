@@ -1,6 +1,7 @@
 #include "lathe/lab/run_process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -39,7 +40,7 @@ Status told_error(const std::string& text, int exit_code) {
 
 }  // namespace
 
-Status run_in_own_process(const std::string& folder) {
+Result<RunProcess> start_run_process(const std::string& folder) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return failed("cannot make a pipe: {}", std::strerror(errno));
   // The child's end is the one descriptor that survives the start of the program.
@@ -55,18 +56,37 @@ Status run_in_own_process(const std::string& folder) {
     ::close(ends[0]);
     return failed("cannot start the run's process: {}", std::strerror(code));
   }
-  const std::string told = read_all(ends[0]);
-  ::close(ends[0]);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  return RunProcess{child, ends[0]};
+}
+
+size_t wait_for_any(const std::vector<RunProcess>& processes) {
+  LATHE_CHECK(!processes.empty());
+  std::vector<pollfd> waited;
+  for (const RunProcess& p : processes) waited.push_back({p.ends, POLLIN, 0});
+  while (::poll(waited.data(), waited.size(), -1) < 0 && errno == EINTR) {
   }
+  for (size_t i = 0; i < waited.size(); ++i) {
+    if (waited[i].revents != 0) return i;
+  }
+  return 0;
+}
+
+Status end_of(const RunProcess& process, bool& again) {
+  const std::string told = read_all(process.ends);
+  ::close(process.ends);
+  int status = 0;
+  while (::waitpid(process.pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  again = true;
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
     return failed("the run's process was killed by signal {} ({})", signal, ::strsignal(signal))
         .with_hint(signal == SIGKILL ? "the system may have run out of memory" : "");
   }
   if (WEXITSTATUS(status) == 0) return {};
-  return told_error(told, WEXITSTATUS(status));
+  Status error = told_error(told, WEXITSTATUS(status));
+  again = error.error().code == ErrorCode::kFailed;
+  return error;
 }
 
 void die_with_parent() {

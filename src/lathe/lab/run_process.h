@@ -4,13 +4,23 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lathe/base/result.h"
 
 namespace lathe {
 
-// Runs the job in `folder` (see run_job()); returns when the process has ended, with its error.
-Status run_in_own_process(const std::string& folder);
+struct RunProcess {
+  int pid = 0;
+  int ends = -1;  // the reading end of its pipe, which closes when it ends
+};
+// Starts the job in `folder` (see run_job()).
+Result<RunProcess> start_run_process(const std::string& folder);
+// Waits until one of them has something to tell or has ended; gives its place.
+size_t wait_for_any(const std::vector<RunProcess>& processes);
+// Waits for its end; gives its error. `again`: whether another attempt may help (it was killed, or
+// failed for a reason other than its input or the room that it needs).
+Status end_of(const RunProcess& process, bool& again);
 
 // For that process: to end when its parent does, even if that is killed.
 void die_with_parent();

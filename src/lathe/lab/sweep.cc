@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 
 #include "lathe/base/hash.h"
 #include "lathe/base/log.h"
-#include "lathe/base/suggest.h"
 #include "lathe/base/threads.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/compressor.h"
-#include "lathe/compress/predict.h"
 #include "lathe/lab/finish_run.h"
 #include "lathe/lab/run_process.h"
 #include "lathe/profile/environment.h"
@@ -22,49 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// "models/tiny/" → "tiny"; "Qwen/Qwen2.5-0.5B" → "Qwen2.5-0.5B".
-std::string slug_of(const std::string& model) {
-  std::string name = fs::path(model).lexically_normal().string();
-  while (name.size() > 1 && name.back() == '/') name.pop_back();
-  name = fs::path(name).filename().string();
-  std::replace_if(
-      name.begin(), name.end(),
-      [](char c) {
-        return !std::isalnum(static_cast<unsigned char>(c)) && !std::strchr("._+-", c);
-      },
-      '_');
-  return name.empty() || name[0] == '.' ? "model" : name;
-}
-
-bool chosen(const std::string& name, const SweepOptions& options) {
-  const auto in = [&](const std::vector<std::string>& list) {
-    return std::find(list.begin(), list.end(), name) != list.end();
-  };
-  return (options.only.empty() || in(options.only)) && !in(options.skip);
-}
-
-Status check_names(const Experiment& experiment, const SweepOptions& options) {
-  std::vector<std::string> known;
-  for (const VariantSpec& v : experiment.variants) known.push_back(v.name);
-  for (const auto* list : {&options.only, &options.skip}) {
-    for (const std::string& name : *list) {
-      if (std::find(known.begin(), known.end(), name) == known.end()) {
-        return bad_input("no variant '{}' in the experiment", name).with_hint(suggest(name, known));
-      }
-    }
-  }
-  return {};
-}
-
-// The baseline first, the others in the file's order.
-std::vector<const VariantSpec*> in_running_order(const Experiment& experiment) {
-  std::vector<const VariantSpec*> out;
-  for (const VariantSpec& v : experiment.variants) out.push_back(&v);
-  std::stable_partition(out.begin(), out.end(),
-                        [&](const VariantSpec* v) { return v->name == experiment.baseline; });
-  return out;
-}
-
 std::string now_text() {
   char text[32];
   const std::time_t now = std::time(nullptr);
@@ -72,31 +26,73 @@ std::string now_text() {
   return text;
 }
 
+nlohmann::json list_of(const std::vector<NamedParameters>& entries) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& e : entries) out.push_back({{"name", e.name}, {"parameters", e.parameters}});
+  return out;
+}
+
+std::string text_of(const Error& error) {
+  return error.hint.empty() ? error.message : error.message + " (" + error.hint + ")";
+}
+
 class Sweep {
  public:
-  Sweep(const Experiment& experiment, const SweepOptions& options)
+  Sweep(const Experiment& experiment, const SweepOptions& options,
+        const std::function<void(const Run&)>& on_run)
       : experiment_(experiment),
         options_(options),
-        threads_(options.threads > 0 ? options.threads : ThreadPool::available_cores()) {}
+        on_run_(on_run),
+        jobs_(std::max(1, options.jobs)),
+        threads_(threads_of_a_job(options)) {}
 
-  Result<SweepOutcome> run(const std::function<void(const Run&)>& on_run) {
+  Result<SweepOutcome> run() {
     LATHE_TRY(const auto plan, plan_sweep(experiment_, options_));
     outcome_.folder = options_.runs_folder + "/" + experiment_.name;
+    LATHE_OK(announce(plan));
     int64_t number = 0;
     for (const PlannedRun& planned : plan) {
       spdlog::info("[{}/{}] {}", ++number, plan.size(), planned.id);
-      Run run = identity_of(planned);
-      const Status status = planned.problem.empty() ? perform(planned, run)
-                                                    : Status(bad_input("{}", planned.problem));
-      LATHE_OK(record(planned, status, run));
-      if (on_run) on_run(run);
-      outcome_.runs.push_back(std::move(run));
+      LATHE_OK(begin(planned));
     }
+    while (!active_.empty()) LATHE_OK(wait_for_one());
+    LATHE_CHECK(waiting_.empty());
     restore_file_order();
     return std::move(outcome_);
   }
 
  private:
+  // A run between its beginning and its record.
+  struct Job {
+    const PlannedRun* planned;
+    Run run;
+    std::shared_ptr<RunLock> lock;
+    RunProcess process;
+    int attempts = 1;
+  };
+
+  static int threads_of_a_job(const SweepOptions& options) {
+    const int all = options.threads > 0 ? options.threads : ThreadPool::available_cores();
+    return std::max(1, all / std::max(1, options.jobs));
+  }
+
+  // The list of all runs, for those who look on.
+  Status announce(const std::vector<PlannedRun>& plan) const {
+    std::error_code error;
+    fs::create_directories(outcome_.folder, error);
+    if (error) return failed("{}: {}", outcome_.folder, error.message());
+    nlohmann::json runs = nlohmann::json::array();
+    for (const PlannedRun& p : plan) {
+      runs.push_back({{"id", p.id},
+                      {"variant", p.variant->name},
+                      {"model", p.model},
+                      {"order", p.order},
+                      {"seconds", p.seconds ? nlohmann::json(*p.seconds) : nlohmann::json()}});
+    }
+    return RunFolder(outcome_.folder)
+        .write("plan.json", {{"name", experiment_.name}, {"begun", now_text()}, {"runs", runs}});
+  }
+
   Run identity_of(const PlannedRun& planned) const {
     Run run;
     run.id = planned.id;
@@ -108,19 +104,8 @@ class Sweep {
     run.experiment = {{"name", experiment_.name},
                       {"baseline", experiment_.baseline},
                       {"yaml", experiment_.text},
-                      {"order", order_of(planned)}};
+                      {"order", planned.order}};
     return run;
-  }
-
-  int64_t order_of(const PlannedRun& planned) const {
-    int64_t order = 0;
-    for (const std::string& model : experiment_.models) {
-      for (const VariantSpec& variant : experiment_.variants) {
-        if (model == planned.model && &variant == planned.variant) return order;
-        ++order;
-      }
-    }
-    return order;
   }
 
   // Opens and hashes a model once for all its variants.
@@ -136,8 +121,8 @@ class Sweep {
 
   std::string hash_of(const PlannedRun& planned) const {
     nlohmann::json tasks = nlohmann::json::array(), probes = nlohmann::json::array();
-    for (const auto& t : experiment_.tasks) tasks.push_back({t.name, t.parameters});
-    for (const auto& p : experiment_.probes) probes.push_back({p.name, p.parameters});
+    for (const auto& t : planned.variant->tasks) tasks.push_back({t.name, t.parameters});
+    for (const auto& p : planned.variant->probes) probes.push_back({p.name, p.parameters});
     return sha256_hex(nlohmann::json({{"lathe", kVersion},
                                       {"model", source_description_["hash"]},
                                       {"recipe", to_json(planned.variant->recipe)},
@@ -151,63 +136,145 @@ class Sweep {
                           .dump());
   }
 
-  Status perform(const PlannedRun& planned, Run& run) {
-    LATHE_OK(open_source(planned.model));
-    run.model = source_description_;
+  // Compresses here, evaluates in a process of its own. Returns once that is started (or failed, or
+  // was done before); waits first where the other runs leave no place.
+  Status begin(const PlannedRun& planned) {
+    Job job{&planned, identity_of(planned)};
+    if (!planned.problem.empty()) return end(std::move(job), bad_input("{}", planned.problem));
+    if (auto opened = open_source(planned.model); !opened.ok())
+      return end(std::move(job), opened);
+    job.run.model = source_description_;
     const RunFolder folder(planned.folder);
-    LATHE_TRY(const RunLock lock, folder.lock());
-    LATHE_OK(folder.begin(hash_of(planned)));
+    auto lock = folder.lock();
+    if (!lock.ok()) return end(std::move(job), lock.error());
+    job.lock = std::make_shared<RunLock>(std::move(lock).value());
+    if (auto begun = folder.begin(hash_of(planned)); !begun.ok())
+      return end(std::move(job), begun);
     if (folder.has("measured.json")) {
       ++outcome_.reused;
-    } else {
-      LATHE_OK(compress_and_measure(planned, folder));
+      return end(std::move(job), {});
     }
-    const auto baseline = baselines_.find(planned.model);
-    const bool is_baseline = planned.variant->name == experiment_.baseline;
-    LATHE_OK(finish_run(experiment_, folder,
-                        is_baseline || baseline == baselines_.end() ? nullptr : &baseline->second,
-                        run));
-    if (is_baseline) {
-      LATHE_TRY(baselines_[planned.model], folder.samples());
-    }
+    while (!active_.empty() && !room_for(planned)) LATHE_OK(wait_for_one());
+    if (auto ready = prepare(planned, folder); !ready.ok()) return end(std::move(job), ready);
+    const auto started = start_run_process(planned.folder);
+    if (!started.ok()) return end(std::move(job), started.error());
+    job.process = *started;
+    active_.push_back(std::move(job));
+    while (static_cast<int>(active_.size()) >= jobs_) LATHE_OK(wait_for_one());
     return {};
   }
 
-  Status compress_and_measure(const PlannedRun& planned, const RunFolder& folder) {
+  // What runs already may not have taken its memory yet, so that predictions count, not what is free.
+  bool room_for(const PlannedRun& planned) const {
+    int64_t needed = planned.memory_bytes, held = 0;
+    for (const Job& job : active_) {
+      needed += job.planned->memory_bytes;
+      const auto progress = RunFolder(job.planned->folder).read("progress.json");
+      if (progress.ok() && progress->is_object()) {
+        const auto rss = progress->find("rss_bytes");
+        if (rss != progress->end() && rss->is_number_integer()) held += rss->get<int64_t>();
+      }
+    }
+    return needed <= available_memory_bytes() + held;
+  }
+
+  Status prepare(const PlannedRun& planned, const RunFolder& folder) {
     std::string model_path = source_->path();
+    double seconds = 0;
     if (!planned.variant->recipe.empty()) {
       model_path = folder.file("model");
       if (!folder.has("model/lathe.json")) {
-        ThreadPool pool(threads_);
+        ThreadPool pool(threads_ * jobs_);
         LATHE_TRY(const auto report,
                   compress(*source_, planned.variant->recipe, model_path, pool, {}));
+        seconds = report.seconds;
         spdlog::info("compressed to {:.2f} bits per weight in {:.1f} s", report.bits_per_weight,
                      report.seconds);
       }
     }
-    nlohmann::json tasks = nlohmann::json::array(), probes = nlohmann::json::array();
-    for (const auto& t : experiment_.tasks) {
-      tasks.push_back({{"name", t.name}, {"parameters", t.parameters}});
-    }
-    for (const auto& p : experiment_.probes) {
-      probes.push_back({{"name", p.name}, {"parameters", p.parameters}});
-    }
-    LATHE_OK(folder.write("job.json", {{"model_path", model_path},
-                                       {"tasks", tasks},
-                                       {"probes", probes},
-                                       {"seed", experiment_.seed},
-                                       {"context", experiment_.context},
-                                       {"kv", name_of(experiment_.kv)},
-                                       {"threads", threads_},
-                                       {"device", options_.device}}));
-    return run_in_own_process(planned.folder);
+    return folder.write("job.json", {{"model_path", model_path},
+                                     {"tasks", list_of(planned.variant->tasks)},
+                                     {"probes", list_of(planned.variant->probes)},
+                                     {"seed", experiment_.seed},
+                                     {"context", experiment_.context},
+                                     {"kv", name_of(experiment_.kv)},
+                                     {"threads", threads_},
+                                     {"device", options_.device},
+                                     {"compress_seconds", seconds}});
   }
 
-  Status record(const PlannedRun& planned, const Status& status, Run& run) {
+  // Waits until one of the processes ends: the next attempt, or the end of its run.
+  Status wait_for_one() {
+    std::vector<RunProcess> processes;
+    for (const Job& job : active_) processes.push_back(job.process);
+    const auto at = static_cast<ptrdiff_t>(wait_for_any(processes));
+    Job job = std::move(active_[static_cast<size_t>(at)]);
+    active_.erase(active_.begin() + at);
+    bool again = false;
+    Status status = end_of(job.process, again);
+    if (!status.ok() && again && job.attempts <= options_.retries) {
+      const std::string reason = text_of(status.error());
+      spdlog::warn("{}: {}; attempt {} goes on from the samples that are there", job.planned->id,
+                   reason, job.attempts + 1);
+      job.run.experiment["retried"].push_back(reason);
+      ++job.attempts;
+      const auto started = start_run_process(job.planned->folder);
+      if (started.ok()) {
+        job.process = *started;
+        active_.push_back(std::move(job));
+        return {};
+      }
+      status = started.error();
+    }
+    return end(std::move(job), std::move(status));
+  }
+
+  bool baseline_is_running(const PlannedRun& planned) const {
+    return planned.variant->name != experiment_.baseline &&
+           std::any_of(active_.begin(), active_.end(), [&](const Job& job) {
+             return job.planned->model == planned.model &&
+                    job.planned->variant->name == experiment_.baseline;
+           });
+  }
+
+  // Comparisons need the baseline's samples: a run that ends before it waits for it.
+  Status end(Job job, Status status) {
+    if (status.ok() && baseline_is_running(*job.planned)) {
+      waiting_.push_back(std::move(job));
+      return {};
+    }
+    if (status.ok()) status = compare(job);
+    LATHE_OK(record(std::move(job.run), *job.planned, status));
+    std::vector<Job> ready;
+    for (auto it = waiting_.begin(); it != waiting_.end();) {
+      if (baseline_is_running(*it->planned)) {
+        ++it;
+      } else {
+        ready.push_back(std::move(*it));
+        it = waiting_.erase(it);
+      }
+    }
+    for (Job& next : ready) LATHE_OK(end(std::move(next), {}));
+    return {};
+  }
+
+  Status compare(Job& job) {
+    const RunFolder folder(job.planned->folder);
+    const bool is_baseline = job.planned->variant->name == experiment_.baseline;
+    const auto baseline = baselines_.find(job.planned->model);
+    LATHE_OK(finish_run(experiment_, folder,
+                        is_baseline || baseline == baselines_.end() ? nullptr : &baseline->second,
+                        job.run));
+    if (is_baseline) {
+      LATHE_TRY(baselines_[job.planned->model], folder.samples());
+    }
+    return {};
+  }
+
+  Status record(Run run, const PlannedRun& planned, const Status& status) {
     run.status = status.ok() ? "done" : "failed";
     if (!status.ok()) {
-      const Error& error = status.error();
-      run.error = error.hint.empty() ? error.message : error.message + " (" + error.hint + ")";
+      run.error = text_of(status.error());
     }
     run.experiment["created"] = now_text();
     if (Status written = write_record(planned, run); !written.ok()) {
@@ -219,6 +286,8 @@ class Sweep {
       if (status.error().code == ErrorCode::kNoRoom) ++outcome_.no_room;
       spdlog::error("{}: {}", planned.id, run.error);
     }
+    if (on_run_) on_run_(run);
+    outcome_.runs.push_back(std::move(run));
     return {};
   }
 
@@ -240,57 +309,21 @@ class Sweep {
 
   const Experiment& experiment_;
   const SweepOptions& options_;
-  int threads_;
+  const std::function<void(const Run&)>& on_run_;
+  int jobs_, threads_;
   SweepOutcome outcome_;
   std::string source_name_;
   std::unique_ptr<const Checkpoint> source_;
   nlohmann::json source_description_;
   std::map<std::string, SamplesByTask> baselines_;
+  std::vector<Job> active_, waiting_;
 };
 
 }  // namespace
 
-Result<std::vector<PlannedRun>> plan_sweep(const Experiment& experiment,
-                                           const SweepOptions& options) {
-  LATHE_OK(check_names(experiment, options));
-  std::vector<PlannedRun> plan;
-  for (const std::string& model : experiment.models) {
-    std::unique_ptr<const Checkpoint> source;
-    std::string problem;
-    if (auto path = resolve_model(model); !path.ok()) {
-      problem = path.error().message;
-    } else if (auto opened = open_checkpoint(*path); !opened.ok()) {
-      problem = opened.error().message;
-    } else {
-      source = std::move(*opened);
-    }
-    for (const VariantSpec* variant : in_running_order(experiment)) {
-      if (!chosen(variant->name, options)) continue;
-      PlannedRun run;
-      run.model = model;
-      run.variant = variant;
-      run.id = experiment.models.size() > 1 ? slug_of(model) + "/" + variant->name : variant->name;
-      run.folder = options.runs_folder + "/" + experiment.name + "/" + run.id;
-      run.problem = problem;
-      if (source) {
-        const auto bytes = predicted_bytes(*source, variant->recipe);
-        if (bytes.ok()) run.stored_bytes = *bytes;
-        if (!bytes.ok()) run.problem = bytes.error().message;
-      }
-      const RunFolder folder(run.folder);
-      run.state = folder.has("measured.json")   ? "done"
-                  : folder.has("samples.jsonl") ? "begun"
-                                                : "new";
-      plan.push_back(std::move(run));
-    }
-  }
-  if (plan.empty()) return bad_input("--only and --skip leave no variant to run");
-  return plan;
-}
-
 Result<SweepOutcome> sweep(const Experiment& experiment, const SweepOptions& options,
                            const std::function<void(const Run&)>& on_run) {
-  return Sweep(experiment, options).run(on_run);
+  return Sweep(experiment, options, on_run).run();
 }
 
 }  // namespace lathe

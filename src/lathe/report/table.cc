@@ -130,6 +130,22 @@ std::string human(double value, const std::string& unit) {
   return fmt::format("{:.3f}", value);
 }
 
+std::string plain_table(const std::vector<std::vector<std::string>>& rows, size_t left_columns) {
+  std::vector<std::vector<Cell>> cells;
+  for (const auto& row : rows) {
+    cells.emplace_back();
+    for (const std::string& text : row) cells.back().push_back({text, ""});
+  }
+  return render(cells, left_columns, false);
+}
+
+std::string time_text(double seconds) {
+  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  if (whole < 3600) return fmt::format("{} min {} s", whole / 60, whole % 60);
+  return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
+}
+
 std::string terminal_table(const Comparison& comparison, bool colour) {
   std::vector<std::vector<Cell>> rows(1);
   for (const char* title : {"", "variant", "format"}) rows[0].push_back({title, kBold});

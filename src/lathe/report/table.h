@@ -19,6 +19,11 @@ std::string jsonl_rows(const std::vector<Run>& runs);
 // Rows without variants (eval, profile): metric, value with interval, unit, n.
 std::string terminal_rows(const std::vector<Measurement>& rows, bool colour);
 
+// Aligned columns: `left_columns` of text, the others figures. The first row is the heading.
+std::string plain_table(const std::vector<std::vector<std::string>>& rows, size_t left_columns);
+// "3.2 s", "4 min 10 s", "2 h 5 min"
+std::string time_text(double seconds);
+
 // "6.18", "1,446", "3.2 MB": a number for people.
 std::string human(double value, const std::string& unit);
 
