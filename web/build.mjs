@@ -58,6 +58,7 @@ const csp = [
   `script-src 'sha256-${hash}'`,
   "style-src 'unsafe-inline'",
   'img-src data: blob:',
+  "connect-src 'none'", // the dashboard, which serves this same page, puts 'self' here
   "base-uri 'none'",
   "form-action 'none'",
 ].join('; ');

@@ -40,6 +40,33 @@ export interface Layer {
   mse?: number | null;
 }
 
+/** Resident memory of the run's process: [milliseconds, bytes], and when its phases began. */
+export interface Memory {
+  points: [number, number][];
+  phases?: { ms: number; name: string }[] | null;
+}
+
+/** A run of a sweep that goes on, or has stopped. */
+export interface LiveRun {
+  id: string;
+  state: 'waiting' | 'running' | 'done' | 'failed';
+  phase?: string | null;
+  done?: number | null;
+  total?: number | null;
+  elapsed_ms?: number | null;
+  rss_bytes?: number | null;
+  seconds?: number | null;
+}
+
+/** Only in the dashboard. */
+export interface Live {
+  begun?: string | null;
+  experiment?: string | null;
+  experiments?: string[] | null;
+  runs?: LiveRun[] | null;
+  broken?: string[] | null;
+}
+
 export type Environment = Record<string, unknown>;
 
 export interface Run {
@@ -54,6 +81,8 @@ export interface Run {
   samples: Sample[];
   timings: Timing[];
   layers: Layer[];
+  memory?: Memory | null;
+  has_trace?: boolean | null;
 }
 
 export interface Report {
@@ -62,6 +91,7 @@ export interface Report {
   created?: string | null;
   experiment?: { name?: string | null; baseline?: string | null; yaml?: string | null } | null;
   runs: Run[];
+  live?: Live | null;
 }
 
 /** What is wrong with the data, for the reader of the page. */
@@ -117,6 +147,38 @@ function checkLayer(r: Fields, where: string): void {
   allow(r['mse'], 'number', `${where}.mse`);
 }
 
+function checkMemory(memory: Fields, where: string): void {
+  need(memory['points'], 'array', `${where}.points`);
+  (memory['points'] as unknown[]).forEach((p, i) => {
+    need(p, 'array', `${where}.points[${i}]`);
+    for (const k of [0, 1]) need((p as unknown[])[k], 'number', `${where}.points[${i}][${k}]`);
+  });
+  allow(memory['phases'], 'array', `${where}.phases`);
+  checkEach(memory['phases'] ?? [], `${where}.phases`, (p, at) => {
+    need(p['ms'], 'number', `${at}.ms`);
+    need(p['name'], 'string', `${at}.name`);
+  });
+}
+
+function checkLive(live: Fields): void {
+  for (const key of ['runs', 'experiments', 'broken']) allow(live[key], 'array', `live.${key}`);
+  checkEach(live['runs'] ?? [], 'live.runs', (r, at) => {
+    need(r['id'], 'string', `${at}.id`);
+    need(r['state'], 'string', `${at}.state`);
+    allow(r['phase'], 'string', `${at}.phase`);
+    for (const key of ['done', 'total', 'elapsed_ms', 'rss_bytes', 'seconds']) allow(r[key], 'number', `${at}.${key}`);
+  });
+  for (const key of ['experiments', 'broken']) ((live[key] ?? []) as unknown[]).forEach((t, i) => need(t, 'string', `live.${key}[${i}]`));
+  allow(live['experiment'], 'string', 'live.experiment');
+}
+
+/** Samples that came later, from the dashboard. */
+export function checkSamples(list: unknown): Sample[] {
+  need(list, 'array', 'samples');
+  checkEach(list, 'samples', checkSample);
+  return list as Sample[];
+}
+
 function checkRun(run: Fields, where: string): void {
   need(run['id'], 'string', `${where}.id`);
   need(run['variant'], 'string', `${where}.variant`);
@@ -134,6 +196,8 @@ function checkRun(run: Fields, where: string): void {
   }
   checkEach(run['results'], `${where}.results`, checkResult);
   checkEach(run['samples'], `${where}.samples`, checkSample);
+  allow(run['memory'], 'object', `${where}.memory`);
+  if (run['memory']) checkMemory(run['memory'] as Fields, `${where}.memory`);
   checkEach(run['layers'], `${where}.layers`, checkLayer);
   checkEach(run['timings'], `${where}.timings`, (t, at) => {
     need(t['op'], 'string', `${at}.op`);
@@ -161,7 +225,9 @@ export function parseReport(text: string): Report {
   allow(report['experiment'], 'object', 'experiment');
   for (const key of ['name', 'baseline', 'yaml']) allow((report['experiment'] as Fields | null)?.[key], 'string', `experiment.${key}`);
   checkEach(report['runs'], 'runs', checkRun);
-  if ((report['runs'] as unknown[]).length === 0) throw new DataError('runs: the list is empty, so there is nothing to show');
+  allow(report['live'], 'object', 'live');
+  if (report['live']) checkLive(report['live'] as Fields);
+  if ((report['runs'] as unknown[]).length === 0 && !report['live']) throw new DataError('runs: the list is empty, so there is nothing to show');
   report['lathe'] = String(report['lathe'] ?? '');
   report['title'] ||= (report['experiment'] as Fields | null)?.['name'] ?? 'Lathe report';
   return report as unknown as Report;

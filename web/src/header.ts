@@ -49,7 +49,7 @@ export function masthead(state: State, theme: HTMLElement): HTMLElement {
   const { report } = state;
   const name = report.experiment?.name;
   return h('header', { class: 'masthead' },
-    h('div', {}, h('p', { class: 'brand' }, 'Lathe', h('span', {}, 'compression report')), h('h1', {}, report.title),
+    h('div', {}, h('p', { class: 'brand' }, 'Lathe', h('span', {}, report.live ? 'dashboard' : 'compression report')), h('h1', {}, report.title),
       h('p', { class: 'sub' }, [name && name !== report.title ? `Experiment ${name}` : '', report.created ? h('time', { datetime: report.created }, date(report.created)) : ''].filter(Boolean).flatMap((c, i) => (i ? [' · ', c] : [c])))),
     theme);
 }
@@ -57,7 +57,7 @@ export function masthead(state: State, theme: HTMLElement): HTMLElement {
 /** The measures that define the trade-off, and the model. */
 export function toolbar(state: State, changed: () => void): HTMLElement {
   const metric = (key: string) => state.tables.metrics.find((m) => m.key === key) ?? null;
-  const picker = (label: string, kind: 'quality' | 'memory' | 'speed'): HTMLElement | null => {
+  const picker = (label: string, kind: 'quality' | 'memory' | 'speed' | 'cost'): HTMLElement | null => {
     const metrics = ofKind(state, kind);
     if (metrics.length === 0) return null;
     return select(label, options(metrics), state[kind]?.key ?? '', (key) => {
@@ -68,10 +68,12 @@ export function toolbar(state: State, changed: () => void): HTMLElement {
   };
   const models = state.tables.models;
   const full = h('input', { type: 'checkbox', name: 'full', checked: state.full, onchange: () => { state.full = full.checked; changed(); } });
+  const filter = h('input', { type: 'search', name: 'filter', value: state.filter, placeholder: 'variant, format …', oninput: () => { state.filter = filter.value; changed(); } });
   return h('div', { class: 'toolbar' },
     models.length > 1
       ? select('Model', [...models.map((m) => ({ value: m, label: shortModel(m, models) })), { value: ALL_MODELS, label: 'All models' }], state.model, (m) => { state.model = m; changed(); }, 'model')
       : null,
-    picker('Quality', 'quality'), picker('against memory', 'memory'), picker('and speed', 'speed'),
+    picker('Quality', 'quality'), picker('against memory', 'memory'), picker('and speed', 'speed'), picker('and cost', 'cost'),
+    h('label', { class: 'field' }, h('span', {}, 'Filter'), filter),
     h('label', { class: 'check', title: 'Draw figures that lie far from the others to scale, instead of at the edge of the chart' }, full, ' Far-off figures to scale'));
 }

@@ -49,6 +49,9 @@ const KNOWN: Record<string, Known> = {
   itl_ms_p90: ms('Token gap p90'),
   itl_ms_p99: ms('Token gap p99'),
   joules_per_token: { label: 'Energy/token', kind: 'cost', better: 'lower', unit: 'J' },
+  usd_per_million_prompt_tokens: { label: 'Cost/M prompt tokens', kind: 'cost', better: 'lower', unit: 'USD' },
+  budget_tokens: { label: 'Tokens for the budget', kind: 'cost', better: 'higher', unit: 'tokens' },
+  budget_prompt_tokens: { label: 'Prompt tokens for the budget', kind: 'cost', better: 'higher', unit: 'tokens' },
   usd_per_million_tokens: { label: 'Cost/M tokens', kind: 'cost', better: 'lower', unit: 'USD' },
 };
 const ORDER = Object.keys(KNOWN);

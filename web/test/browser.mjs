@@ -32,15 +32,15 @@ export async function launch() {
       await browser.close();
       rmSync(folder, { recursive: true, force: true });
     },
-    /** Opens a page; `trouble` collects console errors, exceptions, and any attempt to reach the network. */
-    async open(url, options = {}) {
+    /** Opens a page; `trouble` collects console errors, exceptions, and any attempt to reach the network but for addresses that begin with `allowed`. */
+    async open(url, options = {}, allowed = '') {
       const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, acceptDownloads: true, ...options });
       const page = await context.newPage();
       const trouble = [];
       page.on('console', (m) => { if (m.type() === 'error' || m.type() === 'warning') trouble.push(m.text()); });
       page.on('pageerror', (e) => trouble.push(String(e)));
       page.on('dialog', (d) => { trouble.push(`dialog: ${d.message()}`); d.dismiss(); });
-      page.on('request', (r) => { if (!/^(file|data|blob):/.test(r.url())) trouble.push(`request: ${r.url()}`); });
+      page.on('request', (r) => { if (!/^(file|data|blob):/.test(r.url()) && !(allowed && r.url().startsWith(allowed))) trouble.push(`request: ${r.url()}`); });
       await page.goto(url);
       return { page, trouble };
     },

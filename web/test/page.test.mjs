@@ -37,7 +37,7 @@ test('the sample file is what its generator gives', () => {
 test('loads without errors, warnings or requests; every variant of the model has its row', async () => {
   const { page, trouble } = await browser.open(pageWith(report));
   assert.deepEqual(await variants(page), tiny.map((r) => r.variant));
-  assert.equal(await page.locator('.plot svg').count(), 4);
+  assert.equal(await page.locator('.plot svg').count(), 5);
   const failed = page.locator('tr.failed');
   assert.equal(await failed.count(), 1);
   assert.match(await failed.innerText(), /hybrid[\s\S]*failed[\s\S]*<128>/);
@@ -139,7 +139,7 @@ test('a row opens the panel; tabs, neighbours and Escape work; focus returns', a
   await page.getByRole('tab', { name: 'Results' }).focus();
   await page.keyboard.press('ArrowRight');
   assert.equal(await page.locator('[role=tab][aria-selected=true]').innerText(), 'Predictions');
-  await page.locator('.filters input').check();
+  await page.selectOption('select[name=sample-filter]', 'differ');
   const cards = await page.locator('.sample').count();
   assert.match(await text(page, '.filters [role=status]'), new RegExp(`^${cards} of `));
   assert.ok(cards > 0 && await page.locator('.sample mark').count() > 0);
@@ -148,6 +148,51 @@ test('a row opens the panel; tabs, neighbours and Escape work; focus returns', a
   await page.keyboard.press('Escape');
   assert.equal(await page.locator('dialog[open]').count(), 0);
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'nf4-dq');
+  assert.deepEqual(trouble, []);
+});
+
+test('predictions are compared with any other run, and sorted out by what was scored lower', async () => {
+  const sample = (id, prediction, f1) => ({ task: 't', id, prediction, gold: ['yes'], scores: { f1 } });
+  const data = small([['base', 90, 16e6, 10], ['four', 80, 8e6, 20], ['three', 70, 6e6, 25]]);
+  data.runs[0].samples = [sample('1', 'yes', 1), sample('2', 'no', 0), sample('3', 'yes', 1)];
+  data.runs[1].samples = [sample('1', 'yes', 1), sample('2', 'yes', 1), sample('3', 'never', 0)];
+  data.runs[2].samples = [sample('1', 'yes', 1), sample('2', 'yes', 1), sample('3', 'nope', 0)];
+  const { page, trouble } = await browser.open(pageWith(data));
+  await page.getByRole('button', { name: 'four', exact: true }).click();
+  await page.getByRole('tab', { name: 'Predictions' }).click();
+  const ids = () => page.locator('.sample header .mono').allTextContents();
+  assert.deepEqual(await ids(), ['1', '2', '3']);
+  for (const [filter, expected] of [['differ', ['2', '3']], ['worse', ['3']], ['better', ['2']]]) {
+    await page.selectOption('select[name=sample-filter]', filter);
+    assert.deepEqual(await ids(), expected, filter);
+  }
+  await page.selectOption('select[name=sample-filter]', 'differ');
+  await page.selectOption('select[name=sample-other]', { label: 'three' });
+  assert.deepEqual(await ids(), ['3']);
+  assert.match(await text(page, '.sample'), /nope[\s\S]*never/);
+  await page.selectOption('select[name=sample-other]', '');
+  assert.deepEqual(await ids(), ['1', '2', '3']);
+  assert.deepEqual(trouble, []);
+});
+
+test('the filter narrows table and charts; the memory timeline has its tab', async () => {
+  const data = small([['base', 90, 16e6, 10], ['four', 80, 8e6, 20]]);
+  data.runs[1].memory = { points: [[0, 1e6], [50, 9e6], [100, 5e6]], phases: [{ ms: 0, name: 'loading' }, { ms: 60, name: 'squad_v2' }] };
+  data.runs[1].results[0].format = 'nf4:b64';
+  const { page, trouble } = await browser.open(pageWith(data));
+  await page.locator('input[name=filter]').fill('NF4');
+  assert.deepEqual(await variants(page), ['four']);
+  await page.locator('input[name=filter]').fill('nothing like it');
+  assert.deepEqual(await variants(page), []);
+  await page.locator('input[name=filter]').fill('');
+  await page.getByRole('button', { name: 'four', exact: true }).click();
+  await page.getByRole('tab', { name: 'Memory' }).click();
+  const plot = page.locator('dialog .plot');
+  assert.match(await plot.getAttribute('aria-label'), /peak 9\.00 MB during loading/);
+  assert.equal(await plot.locator('svg').count(), 1);
+  const bad = structuredClone(data);
+  bad.runs[1].memory.points[1] = [50, 'much'];
+  assert.match(await text((await browser.open(pageWith(bad))).page, '.trouble'), /runs\[1\]\.memory\.points\[1\]\[1\]: expected number, found string/);
   assert.deepEqual(trouble, []);
 });
 

@@ -64,6 +64,12 @@ export interface Chart {
 const charts: (() => void)[] = [];
 let observer: ResizeObserver | null = null;
 
+/** Forgets the charts of a page that is replaced. */
+export function resetCharts(): void {
+  charts.length = 0;
+  observer?.disconnect();
+}
+
 /** Draws all charts again with the colours of the theme that is now on. */
 export function recolour(): void {
   charts.forEach((again) => again());

@@ -1,6 +1,9 @@
 // The panel of one run: a dialog on the right with all its results, predictions, layers, times, environment and the experiment.
+import type { Live } from '../data';
 import { fill, h, type Child } from '../dom';
 import { bytes, count, significant } from '../format';
+import { makeChart } from '../charts/engine';
+import { timeline } from '../charts/timeline';
 import type { Row } from '../rows';
 import type { State } from '../state';
 import { results } from './results';
@@ -57,13 +60,16 @@ function timings(row: Row): Child {
       h('td', { class: 'num metered' }, meter(total > 0 ? t.ms / total : 0), `${(total > 0 ? (100 * t.ms) / total : 0).toFixed(1)}%`)))));
 }
 
-function environment(row: Row): Child {
+function environment(row: Row, live: Live | null | undefined): Child {
   const { model } = row.run;
   return [
     h('h3', {}, 'Model'),
     facts([['path', model.path], ['family', model.family], ['parameters', model.parameters === null || model.parameters === undefined ? null : count(model.parameters)], ['hash', model.hash]]),
     h('h3', {}, 'Machine and settings'),
     facts(Object.entries(row.run.environment ?? {})),
+    live ? [h('h3', {}, 'Files'), h('ul', {}, ['run.json', 'samples.jsonl', 'memory.json', ...(row.run.has_trace ? ['trace.json'] : [])].map((name) =>
+      h('li', {}, h('a', { href: `/api/file?run=${encodeURIComponent(row.run.id)}&name=${name}&experiment=${encodeURIComponent(live.experiment ?? '')}`, download: name }, name),
+        name === 'trace.json' ? h('span', { class: 'sub' }, ' opens in ui.perfetto.dev or chrome://tracing') : null)))] : null,
   ];
 }
 
@@ -71,14 +77,16 @@ export function makePanel(state: State, order: () => Row[]): Panel {
   const body = h('div', { class: 'panel-body' });
   const element = h('dialog', { class: 'panel', 'aria-label': 'Run details' }, body);
   let tabName = 'Results';
+  const memory = makeChart('Memory over time');
 
   const draw = (row: Row): void => {
     const { run } = row;
     const tabs: Tab[] = [{ name: 'Results', content: () => results(row, state) }];
-    if (run.samples.length) tabs.push({ name: 'Predictions', content: () => samples(row) });
+    if (run.samples.length) tabs.push({ name: 'Predictions', content: () => samples(row, state.tables.rows, state.report) });
     if (run.layers.length) tabs.push({ name: 'Layers', content: () => layers(row) });
     if (run.timings.length) tabs.push({ name: 'Times', content: () => timings(row) });
-    tabs.push({ name: 'Environment', content: () => environment(row) });
+    if (run.memory) tabs.push({ name: 'Memory', content: () => { queueMicrotask(() => memory.draw(timeline(run))); return memory.element; } });
+    tabs.push({ name: 'Environment', content: () => environment(row, state.report.live) });
     const yaml = state.report.experiment?.yaml;
     if (yaml) tabs.push({ name: 'Experiment', content: () => h('pre', { class: 'source', tabindex: 0 }, yaml) });
 
