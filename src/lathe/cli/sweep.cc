@@ -1,4 +1,5 @@
 #include "lathe/lab/sweep.h"
+#include "lathe/lab/launcher.h"
 #include "lathe/lab/run_process.h"
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace {
 struct Options {
   std::string experiment;
   SweepOptions sweep;
-  std::string only, skip;
+  std::string only, skip, shard;
+  Launch launch;
   bool dry_run = false, pick = false, discard_models = false;
 };
 
@@ -69,6 +71,27 @@ void warn_of_neighbours(const Experiment& experiment) {
   }
 }
 
+Status launch_workers(const Options& options, const Experiment& experiment,
+                      const SweepOptions& sweep) {
+  LATHE_TRY(const auto plan, plan_sweep(experiment, sweep));
+  Launch request = options.launch;
+  request.folder = sweep.runs_folder + "/" + experiment.name;
+  request.runs = static_cast<int>(plan.size());
+  request.command = {"sweep",     options.experiment,
+                     "-o",        sweep.runs_folder,
+                     "--threads", std::to_string(sweep.threads),
+                     "--device",  sweep.device,
+                     "--retries", std::to_string(sweep.retries)};
+  const auto add_list = [&](const char* option, const std::vector<std::string>& names) {
+    std::string joined;
+    for (const std::string& name : names) joined += (joined.empty() ? "" : ",") + name;
+    if (!joined.empty()) request.command.insert(request.command.end(), {option, joined});
+  };
+  add_list("--only", sweep.only);
+  add_list("--skip", sweep.skip);
+  return launch(request);
+}
+
 Result<int> run(const Options& options, const Common& common) {
   LATHE_TRY(const Experiment experiment, load_experiment(options.experiment));
   SweepOptions sweep_options = options.sweep;
@@ -86,8 +109,15 @@ Result<int> run(const Options& options, const Common& common) {
     }
     sweep_options.only = picked;
   }
+  if (!options.shard
+           .empty()) {  // a worker: its runs lie in their folders, the launcher does the rest
+    LATHE_TRY(sweep_options.shard, parse_shard(options.shard));
+    LATHE_TRY(const SweepOutcome outcome, sweep(experiment, sweep_options));
+    return outcome.failed > 0 ? kFailed : kDone;
+  }
   if (sweep_options.jobs > 1) warn_of_neighbours(experiment);
   if (options.dry_run) return dry_run(experiment, sweep_options, common);
+  if (!options.launch.kind.empty()) LATHE_OK(launch_workers(options, experiment, sweep_options));
   return run_and_show(experiment, sweep_options, common);
 }
 
@@ -109,6 +139,15 @@ Body add_sweep(CLI::App& app, const Common& common) {
   app.add_option("--retries", options->sweep.retries,
                  "Further attempts at a run whose process died (default: 1)")
       ->check(CLI::Range(0, 100));
+  app.add_option("--launcher", options->launch.kind,
+                 "Spread the runs: 'mpi' (mpirun) or 'slurm' (a job array); then merge")
+      ->check(CLI::IsMember({"mpi", "slurm"}));
+  app.add_option("--processes", options->launch.processes, "Workers of the launcher")
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--launcher-args", options->launch.arguments,
+                 "Further arguments for mpirun or sbatch, in one text");
+  app.add_option("--shard", options->shard,
+                 "Do only share I/N of the runs and write no tables; 'auto' under mpirun");
   app.add_flag("--discard-models", options->discard_models,
                "Delete each compressed model once its run is done");
   return [options, &common] { return run(*options, common); };

@@ -35,13 +35,13 @@ const Measurement* find(const std::vector<Measurement>& rows, const char* metric
   return nullptr;
 }
 
-// What tokens cost at the speed that was measured with one request at a time, and what a budget buys.
+// What tokens cost at the speed that was measured with one request at a time, and what a budget
+// buys.
 void add_cost(double usd_per_hour, std::optional<double> budget_usd,
               std::vector<Measurement>& rows) {
   const auto add = [&](const char* metric, const char* bought, const char* speed) {
     const Measurement* found = find(rows, speed);  // rows grows below
-    const std::optional<Measurement> tokens_per_s =
-        found ? std::optional(*found) : std::nullopt;
+    const std::optional<Measurement> tokens_per_s = found ? std::optional(*found) : std::nullopt;
     if (!tokens_per_s || tokens_per_s->value <= 0) return;
     Measurement m;
     m.task = "cost";
@@ -98,9 +98,8 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
   run.tasks = nlohmann::json::array();
   run.samples = nlohmann::json::array();
   run.results.clear();
-  const auto variant =
-      std::find_if(experiment.variants.begin(), experiment.variants.end(),
-                   [&](const VariantSpec& v) { return v.name == run.variant; });
+  const auto variant = std::find_if(experiment.variants.begin(), experiment.variants.end(),
+                                    [&](const VariantSpec& v) { return v.name == run.variant; });
   LATHE_CHECK(variant != experiment.variants.end());
   for (const NamedParameters& entry : variant->tasks) {
     LATHE_TRY(const auto task, make_task(entry.name, entry.parameters));
@@ -127,7 +126,8 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
     LATHE_TRY_IN(Measurement m, measurement_from_json(row), folder.file("measured.json"));
     run.results.push_back(std::move(m));
   }
-  if (experiment.usd_per_hour) add_cost(*experiment.usd_per_hour, experiment.budget_usd, run.results);
+  if (experiment.usd_per_hour)
+    add_cost(*experiment.usd_per_hour, experiment.budget_usd, run.results);
   for (Measurement& m : run.results) {
     m.variant = run.variant;
     m.format = measured["format"].get<std::string>();

@@ -1,5 +1,5 @@
-// How long a run will take, from the runs that are there: seconds per sample of each task, seconds of
-// each probe and of compression, as measured.json keeps them.
+// How long a run will take, from the runs that are there: seconds per sample of each task, seconds
+// of each probe and of compression, as measured.json keeps them.
 #pragma once
 
 #include <map>
@@ -18,7 +18,8 @@ class Forecast {
 
   struct Answer {
     std::optional<double> seconds;
-    std::string basis;  // "3 runs of this model", "5 runs of other models, by size", or why there is none
+    std::string
+        basis;  // "3 runs of this model", "5 runs of other models, by size", or why there is none
   };
   // `parameters`: of the model. A task without a limit counts as many samples as it had before.
   Answer ask(const VariantSpec& variant, int64_t parameters) const;

@@ -47,9 +47,17 @@ class Sweep {
         threads_(threads_of_a_job(options)) {}
 
   Result<SweepOutcome> run() {
-    LATHE_TRY(const auto plan, plan_sweep(experiment_, options_));
+    LATHE_TRY(auto plan, plan_sweep(experiment_, options_));
     outcome_.folder = options_.runs_folder + "/" + experiment_.name;
-    LATHE_OK(announce(plan));
+    if (options_.shard.count > 1) {
+      size_t place = 0;
+      std::erase_if(plan, [&](const PlannedRun&) {
+        return static_cast<int>(place++ % static_cast<size_t>(options_.shard.count)) !=
+               options_.shard.index;
+      });
+    } else {
+      LATHE_OK(announce(plan));
+    }
     int64_t number = 0;
     for (const PlannedRun& planned : plan) {
       spdlog::info("[{}/{}] {}", ++number, plan.size(), planned.id);
@@ -141,15 +149,13 @@ class Sweep {
   Status begin(const PlannedRun& planned) {
     Job job{&planned, identity_of(planned)};
     if (!planned.problem.empty()) return end(std::move(job), bad_input("{}", planned.problem));
-    if (auto opened = open_source(planned.model); !opened.ok())
-      return end(std::move(job), opened);
+    if (auto opened = open_source(planned.model); !opened.ok()) return end(std::move(job), opened);
     job.run.model = source_description_;
     const RunFolder folder(planned.folder);
     auto lock = folder.lock();
     if (!lock.ok()) return end(std::move(job), lock.error());
     job.lock = std::make_shared<RunLock>(std::move(lock).value());
-    if (auto begun = folder.begin(hash_of(planned)); !begun.ok())
-      return end(std::move(job), begun);
+    if (auto begun = folder.begin(hash_of(planned)); !begun.ok()) return end(std::move(job), begun);
     if (folder.has("measured.json")) {
       ++outcome_.reused;
       return end(std::move(job), {});
@@ -164,7 +170,8 @@ class Sweep {
     return {};
   }
 
-  // What runs already may not have taken its memory yet, so that predictions count, not what is free.
+  // What runs already may not have taken its memory yet, so that predictions count, not what is
+  // free.
   bool room_for(const PlannedRun& planned) const {
     int64_t needed = planned.memory_bytes, held = 0;
     for (const Job& job : active_) {
