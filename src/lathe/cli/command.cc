@@ -13,6 +13,7 @@ const std::vector<Command>& commands() {
       {"demo", "The main job on the bundled model: sweep, table, HTML report", add_demo},
       {"sweep", "Run an experiment file: models × variants × tasks × probes; resumable", add_sweep},
       {"report", "Table, HTML page, CSV, JSON and Markdown of finished runs", add_report},
+      {"dashboard", "A local page over runs, live while a sweep goes on", add_dashboard},
       {"inspect", "Architecture, parameters, size and memory of a model per format", add_inspect},
       {"pull", "Download a model from a Hugging Face-compatible hub", add_pull},
       {"run", "Generate text", add_run},

@@ -42,6 +42,7 @@ const std::vector<Command>& commands();
 Body add_demo(CLI::App&, const Common&);
 Body add_sweep(CLI::App&, const Common&);
 Body add_report(CLI::App&, const Common&);
+Body add_dashboard(CLI::App&, const Common&);
 Body add_inspect(CLI::App&, const Common&);
 Body add_pull(CLI::App&, const Common&);
 Body add_run(CLI::App&, const Common&);

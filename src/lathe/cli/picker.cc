@@ -61,7 +61,8 @@ void Picker::press(const std::string& key) {
 std::string Picker::draw(size_t height) const {
   const size_t shown = std::min(lines.size(), height > 4 ? height - 3 : 1);
   const size_t first = at < shown / 2 ? 0 : std::min(at - shown / 2, lines.size() - shown);
-  std::string out = "Runs to do: arrows move, space picks, a all, n none, i invert, enter starts, q leaves\n";
+  std::string out =
+      "Runs to do: arrows move, space picks, a all, n none, i invert, enter starts, q leaves\n";
   for (size_t i = first; i < first + shown; ++i) {
     out += fmt::format("{} [{}] {}\n", i == at ? ">" : " ", chosen[i] ? "x" : " ", lines[i]);
   }
@@ -76,10 +77,9 @@ Result<std::vector<std::string>> pick_runs(const std::vector<PlannedRun>& plan) 
   }
   Picker picker;
   for (const PlannedRun& run : plan) {
-    picker.lines.push_back(
-        fmt::format("{:<28} {:<6} {:>9} {:>9}  {}", run.id, run.state,
-                    human(static_cast<double>(run.stored_bytes), "bytes"),
-                    run.seconds ? time_text(*run.seconds) : "?", run.problem));
+    picker.lines.push_back(fmt::format("{:<28} {:<6} {:>9} {:>9}  {}", run.id, run.state,
+                                       human(static_cast<double>(run.stored_bytes), "bytes"),
+                                       run.seconds ? time_text(*run.seconds) : "?", run.problem));
     picker.chosen.push_back(run.problem.empty());
   }
   const RawTerminal raw;

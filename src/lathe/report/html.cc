@@ -10,13 +10,26 @@ extern "C" const char lathe_report_page_end[];
 
 namespace lathe {
 
-Result<std::string> html_report(const std::vector<Run>& runs, const std::string& title) {
+nlohmann::json report_data(const std::vector<Run>& runs, const std::string& title) {
   nlohmann::json data = {{"lathe", kVersion}, {"title", title}, {"runs", nlohmann::json::array()}};
-  for (const Run& run : runs) data["runs"].push_back(to_json(run));
+  for (const Run& run : runs) {
+    nlohmann::json entry = to_json(run);
+    const RunFolder folder(run.folder);
+    if (!run.folder.empty() && folder.has("memory.json")) {
+      const auto memory = folder.read("memory.json");  // a timeline that is broken is not shown
+      if (memory.ok() && memory->is_object()) entry["memory"] = *memory;
+    }
+    entry["has_trace"] = !run.folder.empty() && folder.has("trace.json");
+    data["runs"].push_back(std::move(entry));
+  }
   if (!runs.empty() && runs[0].experiment.is_object()) {
     data["experiment"] = runs[0].experiment;
     data["created"] = runs[0].experiment.value("created", "");
   }
+  return data;
+}
+
+Result<std::string> report_page(const nlohmann::json& data, bool live) {
   // Every '<' is escaped, so that no text in the data can end the script element.
   std::string json;
   for (const char c : data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) {
@@ -26,12 +39,22 @@ Result<std::string> html_report(const std::vector<Run>& runs, const std::string&
       json += c;
     }
   }
-  const std::string_view page(lathe_report_page,
-                              static_cast<size_t>(lathe_report_page_end - lathe_report_page));
+  std::string page(lathe_report_page,
+                   static_cast<size_t>(lathe_report_page_end - lathe_report_page));
+  if (live) {
+    constexpr std::string_view kNone = "connect-src 'none'", kSelf = "connect-src 'self'";
+    const size_t at = page.find(kNone);
+    if (at == std::string::npos) return failed("the report page has no policy for connections");
+    page.replace(at, kNone.size(), kSelf);
+  }
   constexpr std::string_view kPlace = "/*LATHE_DATA*/";
   const size_t at = page.find(kPlace);
-  if (at == std::string_view::npos) return failed("the report page has no place for its data");
-  return std::string(page.substr(0, at)) + json + std::string(page.substr(at + kPlace.size()));
+  if (at == std::string::npos) return failed("the report page has no place for its data");
+  return page.replace(at, kPlace.size(), json);
+}
+
+Result<std::string> html_report(const std::vector<Run>& runs, const std::string& title) {
+  return report_page(report_data(runs, title), false);
 }
 
 }  // namespace lathe
