@@ -1,13 +1,15 @@
 #include "lathe/lab/sweep.h"
-#include "lathe/lab/launcher.h"
-#include "lathe/lab/run_process.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "lathe/base/log.h"
+#include "lathe/base/threads.h"
 #include "lathe/cli/command.h"
 #include "lathe/cli/outputs.h"
 #include "lathe/cli/picker.h"
+#include "lathe/lab/launcher.h"
+#include "lathe/lab/run_process.h"
 #include "lathe/report/table.h"
 
 namespace lathe::cli {
@@ -109,15 +111,21 @@ Result<int> run(const Options& options, const Common& common) {
     }
     sweep_options.only = picked;
   }
-  if (!options.shard
-           .empty()) {  // a worker: its runs lie in their folders, the launcher does the rest
+  // A worker leaves its runs in their folders; the sweep that launched it does the rest.
+  if (!options.shard.empty()) {
     LATHE_TRY(sweep_options.shard, parse_shard(options.shard));
     LATHE_TRY(const SweepOutcome outcome, sweep(experiment, sweep_options));
     return outcome.failed > 0 ? kFailed : kDone;
   }
   if (sweep_options.jobs > 1) warn_of_neighbours(experiment);
   if (options.dry_run) return dry_run(experiment, sweep_options, common);
-  if (!options.launch.kind.empty()) LATHE_OK(launch_workers(options, experiment, sweep_options));
+  if (!options.launch.kind.empty()) {
+    // Settings are part of a run's identity: workers and merge must agree on them, whatever cores
+    // each machine has.
+    sweep_options.jobs = 1;
+    if (sweep_options.threads == 0) sweep_options.threads = ThreadPool::available_cores();
+    LATHE_OK(launch_workers(options, experiment, sweep_options));
+  }
   return run_and_show(experiment, sweep_options, common);
 }
 
