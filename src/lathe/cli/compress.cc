@@ -8,11 +8,12 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, out, recipe, format, method, prune;
+  std::string model, out, recipe, format, method, prune, calibration;
+  int64_t samples = 0, length = 0;
   bool overwrite = false, layers = false;
 };
 
-Result<Recipe> recipe_of(const Options& options) {
+Result<Recipe> given_recipe(const Options& options) {
   const bool flags = !options.format.empty() || !options.method.empty() || !options.prune.empty();
   if (!options.recipe.empty()) {
     if (flags) return bad_input("give a recipe file, or --format, --method and --prune, not both");
@@ -41,8 +42,24 @@ Result<Recipe> recipe_of(const Options& options) {
   return recipe_from_json(j);
 }
 
+// With the calibration of the command line in place of the recipe's.
+Result<Recipe> recipe_of(const Options& options, const Common& common) {
+  LATHE_TRY(Recipe recipe, given_recipe(options));
+  nlohmann::json j =
+      recipe.calibration ? to_json(*recipe.calibration) : nlohmann::json::object();
+  if (!options.calibration.empty()) {
+    j["data"] = options.calibration;
+    j["seed"] = common.seed;
+  }
+  if (options.samples) j["samples"] = options.samples;
+  if (options.length) j["length"] = options.length;
+  if (j.empty()) return recipe;
+  LATHE_TRY_IN(recipe.calibration, calibration_from_json(j), "calibration");
+  return recipe;
+}
+
 Result<int> run(const Options& options, const Common& common) {
-  LATHE_TRY(const Recipe recipe, recipe_of(options));
+  LATHE_TRY(const Recipe recipe, recipe_of(options, common));
   LATHE_TRY(const std::string path, resolve_model(options.model));
   LATHE_TRY(const auto source, open_checkpoint(path));
   ThreadPool pool(common.threads);
@@ -101,6 +118,10 @@ Body add_compress(CLI::App& app, const Common& common) {
   app.add_option("--format", options->format, "Format of the linear layers, for example int4:g128");
   app.add_option("--method", options->method, "How to quantize (default: rtn)");
   app.add_option("--prune", options->prune, "METHOD:SPARSITY, for example magnitude:0.5");
+  app.add_option("--calibration", options->calibration,
+                 "Text or .jsonl file that gptq, wanda and sparsegpt look at");
+  app.add_option("--samples", options->samples, "Samples of it (128)");
+  app.add_option("--sample-length", options->length, "Tokens of a sample (512)");
   app.add_flag("--overwrite", options->overwrite, "Replace an earlier compressed model");
   app.add_flag("--layers", options->layers, "Print each matrix");
   std::string help = "Formats:\n";

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 
+#include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/memory.h"
 #include "lathe/base/progress.h"
@@ -24,11 +26,33 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kLatheCheckpoint = 1;
 
+// The source with the matrices that are compressed already in place of its own.
+class CurrentModel final : public Checkpoint {
+ public:
+  explicit CurrentModel(const Checkpoint& source)
+      : Checkpoint(source.path(), source.config()), source_(source) {}
+  std::map<std::string, WeightMatrix> done;
+
+  bool has(const std::string& name) const override { return source_.has(name); }
+  Result<WeightMatrix> matrix(const std::string& name, int64_t rows, int64_t cols) const override {
+    const auto it = done.find(name);
+    if (it == done.end()) return source_.matrix(name, rows, cols);
+    return it->second;
+  }
+  Result<std::vector<float>> vector(const std::string& name, int64_t size) const override {
+    return source_.vector(name, size);
+  }
+  std::vector<std::string> weight_files() const override { return source_.weight_files(); }
+
+ private:
+  const Checkpoint& source_;
+};
+
 class Compressor {
  public:
   Compressor(const Checkpoint& source, const Recipe& recipe, std::vector<MatrixPlan> plans,
              ThreadPool& pool)
-      : source_(source), recipe_(recipe), plans_(std::move(plans)), pool_(pool) {
+      : source_(source), recipe_(recipe), plans_(std::move(plans)), pool_(pool), current_(source) {
     for (const VectorInfo& info : vectors_of(source.config())) {
       if (!info.optional || source.has(info.name)) vectors_.push_back(info);
     }
@@ -37,6 +61,7 @@ class Compressor {
   Status run(const std::string& directory) {
     LATHE_TRY(SafetensorsWriter writer, create_writer(directory));
     LATHE_OK(start_passes());
+    LATHE_OK(start_calibration());
     for (const VectorInfo& info : vectors_) {
       LATHE_TRY(const std::vector<float> values, source_.vector(info.name, info.size));
       LATHE_OK(writer.append(
@@ -44,8 +69,9 @@ class Compressor {
       report_.stored_bytes += info.size * static_cast<int64_t>(sizeof(float));
     }
     Progress progress("compressing", static_cast<int64_t>(plans_.size()), "matrices");
-    for (const MatrixPlan& plan : plans_) {
-      LATHE_OK(compress_matrix(plan, writer));
+    for (size_t i = 0; i < plans_.size(); ++i) {
+      LATHE_OK(advance_to(plans_[i].info.layer));
+      LATHE_OK(compress_matrix(plans_[i], writer));
       progress.advance();
     }
     LATHE_OK(writer.finish());
@@ -86,6 +112,53 @@ class Compressor {
                                      {{"format", "lathe"}});
   }
 
+  bool is_calibrated(const MatrixPlan& plan) const {
+    for (size_t step = 0; step < plan.steps.size(); ++step) {
+      const Pass* pass = find_pass(recipe_.steps[step].pass).value();
+      if (plan.steps[step].applies && pass->needs_calibration) return true;
+    }
+    return false;
+  }
+
+  Status start_calibration() {
+    for (const MatrixPlan& plan : plans_) {
+      if (is_calibrated(plan)) last_calibrated_ = std::max(last_calibrated_, plan.info.layer);
+    }
+    if (last_calibrated_ < 0) return {};
+    LATHE_TRY_IN(auto samples, calibration_samples(*recipe_.calibration, source_.tokenizer_path()),
+                 "calibration");
+    LATHE_TRY(data_hash_, sha256_of_file(recipe_.calibration->data));
+    LATHE_TRY_IN(stream_, CalibrationStream::create(source_, std::move(samples), pool_),
+                 "calibration");
+    return {};
+  }
+
+  // Before the first matrix of a block: takes the calibration data through the block before it, as
+  // it has become.
+  Status advance_to(int64_t layer) {
+    if (layer == layer_) return {};
+    if (stream_ && layer_ >= 0 && layer >= 0 && layer <= last_calibrated_) {
+      LATHE_OK_IN(stream_->advance(current_, layer_), "calibration");
+    }
+    layer_ = layer;
+    current_.done.clear();
+    stats_.reset();
+    sharing_.clear();
+    return {};
+  }
+
+  // Matrices of a block come in the order in which data meets them, so that the inputs are those
+  // that the matrices compressed so far give.
+  Status give_stats(WorkMatrix& matrix) {
+    const std::string& name = matrix.info().name;
+    if (std::find(sharing_.begin(), sharing_.end(), name) == sharing_.end()) {
+      stats_.reset();
+      LATHE_TRY_IN(stats_, stream_->collect(current_, layer_, name, sharing_), name);
+    }
+    matrix.set_stats(stats_);
+    return {};
+  }
+
   // Each pass may look at the whole model as the passes before it leave it.
   Status start_passes() {
     for (size_t step = 0; step < recipe_.steps.size(); ++step) {
@@ -93,6 +166,12 @@ class Compressor {
       const auto sweep =
           [this,
            step](const std::function<Status(WorkMatrix&, const StepTarget&)>& visit) -> Status {
+        for (size_t before = 0; before < step; ++before) {
+          if (!find_pass(recipe_.steps[before].pass).value()->needs_calibration) continue;
+          return bad_input("pass '{}' looks at the whole model, and cannot come after '{}'",
+                           recipe_.steps[step].pass, recipe_.steps[before].pass)
+              .with_hint("put it first, or let it work matrix by matrix");
+        }
         for (const MatrixPlan& plan : plans_) {
           if (!plan.steps[step].applies) continue;
           LATHE_TRY(WorkMatrix matrix, load(plan));
@@ -128,6 +207,7 @@ class Compressor {
 
   Status compress_matrix(const MatrixPlan& plan, SafetensorsWriter& writer) {
     LATHE_TRY(WorkMatrix matrix, load(plan));
+    if (is_calibrated(plan)) LATHE_OK(give_stats(matrix));
     LATHE_OK(apply_passes(plan, plan.steps.size(), matrix));
     LATHE_OK_IN(matrix.quantize(plan.stored, pool_), plan.info.name);
     const StorageError error = storage_error(matrix, pool_);
@@ -136,6 +216,7 @@ class Compressor {
                     error.lost_zeros, plan.stored->spec());
     }
     for (const Bytes& part : matrix.stored().parts()) LATHE_OK(writer.append(part.span()));
+    if (stream_ && plan.info.layer >= 0) current_.done[plan.info.name] = matrix.stored();
     const MatrixReport report{plan.info.name,
                               plan.stored->spec(),
                               plan.info.rows,
@@ -143,7 +224,8 @@ class Compressor {
                               matrix.stored().bytes(),
                               static_cast<double>(error.zeros) / static_cast<double>(matrix.size()),
                               error.mse,
-                              error.relative_error};
+                              error.relative_error,
+                              matrix.note()};
     report_.stored_bytes += report.bytes;
     report_.matrices.push_back(report);
     release(matrix);
@@ -167,7 +249,7 @@ class Compressor {
     std::error_code error;
     fs::path path = fs::absolute(source_.path(), error).lexically_normal();
     if (!path.has_filename()) path = path.parent_path();
-    return {{"lathe_checkpoint", kLatheCheckpoint},
+    nlohmann::json out = {{"lathe_checkpoint", kLatheCheckpoint},
             {"lathe", kVersion},
             {"config", to_json(source_.config())},
             {"matrices", std::move(matrices)},
@@ -175,6 +257,10 @@ class Compressor {
             {"recipe_hash", recipe_.hash()},
             {"source", {{"name", path.filename().string()}, {"files", std::move(files)}}},
             {"layers", std::move(layers)}};
+    if (stream_) {
+      out["calibration"] = {{"tokens", stream_->tokens()}, {"data_sha256", data_hash_}};
+    }
+    return out;
   }
 
   const Checkpoint& source_;
@@ -184,6 +270,13 @@ class Compressor {
   ThreadPool& pool_;
   std::vector<std::unique_ptr<PassRun>> runs_;
   CompressionReport report_;
+  // Calibration; the rest is of the block that is being worked on.
+  std::unique_ptr<CalibrationStream> stream_;
+  std::string data_hash_;
+  int64_t last_calibrated_ = -1, layer_ = -1;
+  CurrentModel current_;
+  std::shared_ptr<const LinearStats> stats_;
+  std::vector<std::string> sharing_;
 };
 
 // One matrix is in memory at a time: as it will be stored and, where a pass works on it, as floats
@@ -211,10 +304,12 @@ Status check_memory(const Checkpoint& source, const std::vector<MatrixPlan>& pla
 }  // namespace
 
 nlohmann::json to_json(const MatrixReport& report) {
-  return {{"name", report.name},   {"format", report.format},
+  nlohmann::json out = {{"name", report.name},   {"format", report.format},
           {"rows", report.rows},   {"cols", report.cols},
           {"bytes", report.bytes}, {"sparsity", report.sparsity},
           {"mse", report.mse},     {"relative_error", report.relative_error}};
+  if (!report.note.empty()) out["note"] = report.note;
+  return out;
 }
 
 Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recipe,
@@ -228,6 +323,10 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
   LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(source, recipe), source.path());
   LATHE_OK(check_memory(source, plans));
+  if (recipe.needs_calibration() && !recipe.calibration) {
+    return bad_input("this recipe looks at calibration data, and names none")
+        .with_hint("add calibration: {data: FILE} to it, or --calibration FILE");
+  }
   Compressor compressor(source, recipe, std::move(plans), pool);
   LATHE_OK_IN(compressor.run(directory.path()), source.path());
   LATHE_OK(directory.commit());

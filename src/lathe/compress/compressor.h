@@ -6,6 +6,7 @@
 //                       {format, rows, cols}}, "recipe", "recipe_hash", "source": {name, files},
 //                       "layers": [what each matrix became and lost]}
 //   model.safetensors   <matrix>.<part> for every part of its format; vectors in F32
+//                       "calibration": {tokens, data_sha256} where a pass looked at data
 //   tokenizer files     as in the source; tokenizer.gguf where that was a GGUF file
 //   config.json, generation_config.json   as in the source, where it has them
 #pragma once
@@ -29,6 +30,7 @@ struct MatrixReport {
   double sparsity = 0;        // share of the weights that are stored as exactly 0
   double mse = 0;             // mean of (ŵ − w)² against the source
   double relative_error = 0;  // ‖Ŵ − W‖ / ‖W‖
+  std::string note;           // what had to be done otherwise than asked; mostly empty
 };
 nlohmann::json to_json(const MatrixReport& report);
 

@@ -53,6 +53,8 @@ struct Pass {
   bool needs_calibration;
   std::vector<PassParameter> parameters;
   Result<std::unique_ptr<PassRun>> (*start)(const PassSetup& setup);
+  // Quantizing passes that do not work with every format: asked before any work. Null: all do.
+  Status (*supports)(const FormatPtr& format, int64_t rows, int64_t cols) = nullptr;
 };
 
 // The one list of passes. Adding one: its own file, its line in passes/list.h and in

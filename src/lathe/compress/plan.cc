@@ -134,6 +134,9 @@ class Planner {
         if (target.applies) {
           LATHE_TRY(target.format, parse_format(stored));
           LATHE_OK(target.format->supports(info.rows, info.cols));
+          if (passes_[s]->supports) {
+            LATHE_OK(passes_[s]->supports(target.format, info.rows, info.cols));
+          }
         }
       }
       plan.steps.push_back(std::move(target));

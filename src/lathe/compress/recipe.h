@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lathe/base/result.h"
+#include "lathe/compress/calibration.h"
 
 namespace lathe {
 
@@ -29,6 +30,7 @@ struct Recipe {
   // A format spec or "keep"; empty: the default, 16 bits (see plan.h).
   std::string embeddings, head;
   std::vector<RecipeOverride> overrides;
+  std::optional<CalibrationSpec> calibration;  // what passes that need it look at
 
   // What the last quantizing step stores the linear layers of the blocks in: a format spec, or
   // "keep" where there is no such step.
@@ -45,8 +47,8 @@ struct Recipe {
 Result<Recipe> recipe_from_json(const nlohmann::json& json);
 // A YAML (or JSON) file.
 Result<Recipe> load_recipe(const std::string& path);
-// The canonical form: {"passes": [{name: {…}}, …]} and, where given, "embeddings", "head" and
-// "overrides". recipe_from_json gives the same recipe again.
+// The canonical form: {"passes": [{name: {…}}, …]} and, where given, "embeddings", "head",
+// "overrides" and "calibration". recipe_from_json gives the same recipe again.
 nlohmann::json to_json(const Recipe& recipe);
 
 // '*' stands for any characters, '?' for one.

@@ -99,7 +99,8 @@ Result<RecipeStep> read_prune(const Json& prune) {
 
 Status read_short(const Json& json, Recipe& recipe) {
   LATHE_OK(check_keys(
-      json, {"format", "method", "prune", "order", "embeddings", "head", "overrides", "passes"},
+      json,
+      {"format", "method", "prune", "order", "embeddings", "head", "overrides", "calibration", "passes"},
       "recipe"));
   std::string method = "rtn";
   if (given(json, "method")) {
@@ -146,7 +147,7 @@ Status read_long(const Json& json, Recipe& recipe) {
           .with_hint("put it into the list of passes");
     }
   }
-  LATHE_OK(check_keys(json, {"passes", "embeddings", "head", "overrides"}, "recipe"));
+  LATHE_OK(check_keys(json, {"passes", "embeddings", "head", "overrides", "calibration"}, "recipe"));
   if (!json["passes"].is_array()) {
     return bad_input("passes: must be a list, not {}", json["passes"].dump());
   }
@@ -219,6 +220,9 @@ Result<Recipe> recipe_from_json(const Json& json) {
   }
   LATHE_OK(json.contains("passes") ? read_long(json, recipe) : read_short(json, recipe));
   LATHE_OK(check_overrides(recipe));
+  if (given(json, "calibration")) {
+    LATHE_TRY_IN(recipe.calibration, calibration_from_json(json["calibration"]), "calibration");
+  }
   return recipe;
 }
 

@@ -83,6 +83,23 @@ void WorkMatrix::prune(const std::vector<uint8_t>& mask, ThreadPool& pool) {
   });
 }
 
+void WorkMatrix::replace(std::vector<float> weights) {
+  LATHE_CHECK(static_cast<int64_t>(weights.size()) == size());
+  weights_ = std::move(weights);
+  changed_ = true;
+}
+
+void WorkMatrix::store(WeightMatrix stored) {
+  LATHE_CHECK(stored.rows() == info_.rows && stored.cols() == info_.cols);
+  stored_ = std::move(stored);
+  weights_ = {};
+  changed_ = false;
+}
+
+void WorkMatrix::note_damping(double asked, double used) {
+  if (used > asked) note_ = fmt::format("damping raised from {:g} to {:g}", asked, used);
+}
+
 Status WorkMatrix::quantize(const FormatPtr& format, ThreadPool& pool) {
   if (is_stored() && same(*format, stored_.format())) return {};
   const int64_t rows = info_.rows, cols = info_.cols;

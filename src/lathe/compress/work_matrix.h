@@ -1,9 +1,12 @@
 // WorkMatrix: one weight matrix on its way through the passes.
 #pragma once
 
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "lathe/base/threads.h"
+#include "lathe/compress/linear_stats.h"
 #include "lathe/formats/weight_matrix.h"
 #include "lathe/model/checkpoint.h"
 
@@ -28,6 +31,21 @@ class WorkMatrix {
   // Adds to the mask (rows × cols) and sets those weights to 0.
   void prune(const std::vector<uint8_t>& mask, ThreadPool& pool);
 
+  // Other weights (rows × cols) in place of those there are; pruned ones must be 0.
+  void replace(std::vector<float> weights);
+  // The same, already in a format.
+  void store(WeightMatrix stored);
+
+  // What calibration saw of this matrix's input; set where a pass needs it.
+  const LinearStats& stats() const {
+    LATHE_CHECK(stats_ != nullptr);
+    return *stats_;
+  }
+  void set_stats(std::shared_ptr<const LinearStats> stats) { stats_ = std::move(stats); }
+  // For the report: a statement about what had to be done otherwise than asked.
+  const std::string& note() const { return note_; }
+  void note_damping(double asked, double used);
+
   // Rounds to what `format` can hold; pruned weights are 0 afterwards too. From here on the weights
   // are what the format gives back.
   Status quantize(const FormatPtr& format, ThreadPool& pool);
@@ -43,6 +61,8 @@ class WorkMatrix {
   std::vector<float> weights_;  // empty: those of stored_
   bool changed_ = false;        // weights_ are no longer those of stored_
   std::vector<uint8_t> mask_;
+  std::shared_ptr<const LinearStats> stats_;
+  std::string note_;
 };
 
 // What storing a matrix cost, against its source.

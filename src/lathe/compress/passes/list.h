@@ -7,5 +7,8 @@ namespace lathe {
 
 Pass rtn_pass();
 Pass magnitude_pass();
+Pass gptq_pass();
+Pass wanda_pass();
+Pass sparsegpt_pass();
 
 }  // namespace lathe

@@ -9,6 +9,9 @@ const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = {
       rtn_pass(),
       magnitude_pass(),
+      gptq_pass(),
+      wanda_pass(),
+      sparsegpt_pass(),
   };
   return all;
 }

@@ -1,0 +1,59 @@
+// GroupGrid: the values that a format can hold, group by group, for methods that decide for each
+// weight which value it takes (GPTQ) instead of rounding a finished matrix.
+//
+// A group is a run of columns of one row with one scale (and zero point). First the scale is
+// chosen (fit), then weights are rounded to it one at a time (round), and at the end the matrix of
+// rounded values is stored with exactly those scales (encode): a second choice of scales by the
+// format's own encoder could move values off their grid.
+#pragma once
+
+#include <array>
+
+#include "lathe/formats/weight_matrix.h"
+
+namespace lathe {
+
+// value = scale · (code − zero), or scale · table[code] for a codebook.
+struct GridGroup {
+  float scale = 0;
+  int32_t zero = 0;
+};
+
+class GroupGrid {
+ public:
+  // int4, int8 and the codebook formats without double quantization whose blocks end with the rows;
+  // the error says what would do.
+  static Result<GroupGrid> create(const FormatPtr& format, int64_t rows, int64_t cols);
+
+  int64_t group() const { return group_; }    // columns
+  int64_t groups() const { return groups_; }  // per row
+
+  // The scale for `count` weights. Without `importance`, that of the format's own encoder; with it
+  // (one non-negative number per weight), the one of a few dozen that makes Σ importance · (ŵ − w)²
+  // smallest.
+  GridGroup fit(const float* x, const float* importance, int64_t count) const;
+  // The nearest value of the grid.
+  float round(float x, const GridGroup& group) const { return value(code(x, group), group); }
+
+  // `values` (rows × cols) must be values of the grid; groups: rows × groups().
+  Result<WeightMatrix> encode(const float* values, const std::vector<GridGroup>& groups,
+                              std::string_view where, ThreadPool& pool) const;
+
+ private:
+  int32_t code(float x, const GridGroup& group) const;
+  float value(int32_t code, const GridGroup& group) const;
+  double error(const float* x, const float* importance, int64_t count, const GridGroup& g) const;
+  GridGroup with_scale(float scale, float low) const;
+  void store_codes(const float* values, const std::vector<GridGroup>& groups, int64_t row,
+                   uint8_t* out) const;
+
+  FormatPtr format_;
+  int64_t rows_ = 0, cols_ = 0, group_ = 0, groups_ = 0;
+  bool codebook_ = false, asymmetric_ = false, half_scale_ = false;
+  int32_t lowest_ = 0, highest_ = 0, zero_ = 0;
+  std::array<float, 16> table_{};   // of a codebook, by code
+  std::array<int32_t, 16> order_{};  // codes by ascending value
+  std::array<float, 15> bounds_{};  // between neighbours in that order
+};
+
+}  // namespace lathe
