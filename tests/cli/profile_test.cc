@@ -37,7 +37,7 @@ double value_of(const json& result, const std::string& metric) {
   return 0;
 }
 
-TEST(CliProfile, BatchesRooflineAndTrace) {
+TEST(CliProfile, SlowBatchesRooflineAndTrace) {
   const test::TemporaryFolder folder;
   const std::string trace = folder.file("trace.json");
   const json result = result_of("profile " + model() +
@@ -72,7 +72,7 @@ TEST(CliProfile, TypeOfTheCacheDecidesItsSize) {
   EXPECT_EQ(value_of(result_of(common + "int8"), "kv_bytes"), f32 * 36 / 128);
 }
 
-TEST(CliProfile, TypeOfTheCacheHardlyMovesPerplexity) {
+TEST(CliProfile, SlowTypeOfTheCacheHardlyMovesPerplexity) {
   const std::string common =
       "eval " + model() + " --tasks perplexity --set perplexity.window=128 --limit 4 --kv ";
   const double f32 = value_of(result_of(common + "f32"), "ppl");
@@ -93,7 +93,7 @@ TEST(CliProfile, UnknownTypeOfTheCache) {
   EXPECT_NE(std::string(buffer, got).find("did you mean 'f16'?"), std::string::npos) << buffer;
 }
 
-TEST(CliDoctor, OneThreadAndAll) {
+TEST(CliDoctor, SlowOneThreadAndAll) {
   const json result = result_of("doctor --threads 2");
   ASSERT_TRUE(result.is_object());
   std::set<int> threads;
