@@ -29,10 +29,11 @@ std::vector<Job> jobs_of(const Options& o) {
   for (const int64_t sequences : o.batch) {
     jobs.push_back({"batch", {{"sequences", sequences}, {"repetitions", o.repetitions}}});
   }
+  jobs.push_back({"memory", nlohmann::json::object()});
+  // Last: measuring the machine takes memory of its own.
   if (o.roofline) {
     jobs.push_back({"roofline", {{"prompt", o.prompt}, {"generate", o.generate}}});
   }
-  jobs.push_back({"memory", nlohmann::json::object()});
   return jobs;
 }
 

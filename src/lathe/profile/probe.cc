@@ -172,9 +172,9 @@ const std::vector<ProbeKind>& probe_kinds() {
        {{"prompt", 128}, {"generate", 64}, {"repetitions", 5}, {"warm_up", 1}},
        run_latency},
       batch_probe(),
-      roofline_probe(),
       {"memory", "the engine's own accounting and the peak of the process",
-       nlohmann::json::object(), run_memory}};
+       nlohmann::json::object(), run_memory},
+      roofline_probe()};
   return kinds;
 }
 

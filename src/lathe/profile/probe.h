@@ -25,7 +25,8 @@ struct ProbeKind {
                                           const nlohmann::json& parameters);
 };
 
-// In the order they should run: memory last, so that it sees the peak of the others.
+// In the order they should run: memory after what uses the model, so that it sees the peak of that;
+// then roofline, which needs memory of its own to measure the machine.
 const std::vector<ProbeKind>& probe_kinds();
 // Checks parameter names and types; gives them with the defaults filled in.
 Result<nlohmann::json> probe_parameters(const std::string& name, const nlohmann::json& parameters);
