@@ -115,7 +115,7 @@ TEST(Divergence, EqualsItsDefinition) {
   ASSERT_EQ(samples.size(), 1u);
   const auto rows = aggregate(*task, samples, nullptr, 1);
 
-  std::string text = read_text(bundled().model->path + "/data/text.txt");
+  std::string text = read_text(std::filesystem::path(bundled().model->path) / "data/text.txt");
   auto ids = bundled().tokenizer->encode(text, {.add_special = true, .parse_special = false});
   ids.resize(256);
   ids[0] = *bundled().tokenizer->bos();

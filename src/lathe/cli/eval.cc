@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "lathe/base/progress.h"
 #include "lathe/cli/command.h"
 #include "lathe/eval/divergence.h"
