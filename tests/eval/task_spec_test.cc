@@ -190,7 +190,8 @@ TEST(BuiltinTasks, Gsm8kCotScoresAsTheReference) {
   ASSERT_EQ(spec->text_metrics.size(), 2u);
   ASSERT_EQ(spec->filters.size(), 2u);
   int compared = 0;
-  for (const auto& row : read_golden("gsm8k.json")["rows"]) {
+  const auto golden = read_golden("gsm8k.json");
+  for (const auto& row : golden["rows"]) {
     const auto text = row["text"].get<std::string>();
     const std::vector<std::string> gold = {row["gold"].get<std::string>()};
     const size_t columns[] = {2, 1};  // strict_cot, flexible

@@ -27,19 +27,21 @@ Result<std::vector<double>> token_losses(const Engine& engine, std::span<const T
   const Model& model = *engine.model;
   const auto length = static_cast<int64_t>(ids.size());
   LATHE_CHECK(first >= 1 && first <= length);
-  if (length > model.context) {
-    return bad_input("{} tokens do not fit the context of {}", length, model.context);
+  // The last token is only predicted, not fed.
+  const int64_t fed = std::max<int64_t>(1, length - 1);
+  if (fed > model.context) {
+    return bad_input("{} tokens do not fit the context of {}", fed, model.context);
   }
   for (const TokenId id : ids) {
     if (id < 0 || id >= model.config.vocab) {
       return bad_input("token {} is outside of the vocabulary", id);
     }
   }
-  LATHE_TRY(KvCache cache, KvCache::create(model.kv_shape(), length));
+  LATHE_TRY(KvCache cache, KvCache::create(model.kv_shape(), fed));
   std::vector<double> losses(static_cast<size_t>(length - first));
   const int64_t rows_at_once = std::clamp<int64_t>(kLogitElems / model.config.vocab, 16, 256);
-  for (int64_t begin = 0; begin < length; begin += kChunk) {
-    const int64_t end = std::min(length, begin + kChunk);
+  for (int64_t begin = 0; begin < fed; begin += kChunk) {
+    const int64_t end = std::min(fed, begin + kChunk);
     Batch batch;
     batch.add(cache, ids.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
               true);
