@@ -7,7 +7,7 @@
 
 #include "fuzz_support.h"
 #include "lathe/base/check.h"
-#include "lathe/eval/dataset.h"
+#include "lathe/eval/data/dataset.h"
 
 using namespace lathe;
 

@@ -5,7 +5,7 @@
 #include "fuzz_support.h"
 #include "lathe/base/check.h"
 #include "lathe/compress/recipe.h"
-#include "lathe/compress/yaml.h"
+#include "lathe/io/yaml.h"
 
 using namespace lathe;
 
