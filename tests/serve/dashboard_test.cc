@@ -30,9 +30,9 @@ class DashboardTest : public ::testing::Test {
     std::ofstream(folder_.file("secret")) << "secret";
     DashboardOptions options;
     options.folders = {folder_.path()};
-    options.data = [](const std::vector<Run>& runs, const std::string& title) {
+    options.data = [](const std::vector<lathe::Run>& runs, const std::string& title) {
       json out = {{"title", title}, {"runs", json::array()}};
-      for (const Run& run : runs) out["runs"].push_back(run.id);
+      for (const lathe::Run& run : runs) out["runs"].push_back(run.id);
       return out;
     };
     options.page = [](const json& data) { return Result<std::string>("page " + data.dump()); };
