@@ -45,8 +45,7 @@ Result<Recipe> given_recipe(const Options& options) {
 // With the calibration of the command line in place of the recipe's.
 Result<Recipe> recipe_of(const Options& options, const Common& common) {
   LATHE_TRY(Recipe recipe, given_recipe(options));
-  nlohmann::json j =
-      recipe.calibration ? to_json(*recipe.calibration) : nlohmann::json::object();
+  nlohmann::json j = recipe.calibration ? to_json(*recipe.calibration) : nlohmann::json::object();
   if (!options.calibration.empty()) {
     j["data"] = options.calibration;
     j["seed"] = common.seed;

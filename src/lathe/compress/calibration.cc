@@ -126,18 +126,17 @@ Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
       return bad_input("{}: must be a whole number from {} to {}, not {}", key, least, kMost,
                        value.dump());
     }
-    (key == "samples" ? spec.samples : key == "length" ? spec.length : spec.seed) =
-        value.get<int64_t>();
+    (key == "samples"  ? spec.samples
+     : key == "length" ? spec.length
+                       : spec.seed) = value.get<int64_t>();
   }
   if (spec.data.empty()) return bad_input("'data' is missing: a text file, or JSON lines");
   return spec;
 }
 
 nlohmann::json to_json(const CalibrationSpec& spec) {
-  return {{"data", spec.data},
-          {"samples", spec.samples},
-          {"length", spec.length},
-          {"seed", spec.seed}};
+  return {
+      {"data", spec.data}, {"samples", spec.samples}, {"length", spec.length}, {"seed", spec.seed}};
 }
 
 Result<std::vector<std::vector<int32_t>>> calibration_samples(const CalibrationSpec& spec,
@@ -193,8 +192,7 @@ Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
   for (const auto& sample : samples) {
     const auto length = static_cast<int64_t>(sample.size());
     if (length > context) {
-      return bad_input("calibration samples of {} tokens, but this model takes {}", length,
-                       context)
+      return bad_input("calibration samples of {} tokens, but this model takes {}", length, context)
           .with_hint("give a smaller calibration length");
     }
     for (const int32_t id : sample) {

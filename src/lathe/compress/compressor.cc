@@ -249,14 +249,15 @@ class Compressor {
     std::error_code error;
     fs::path path = fs::absolute(source_.path(), error).lexically_normal();
     if (!path.has_filename()) path = path.parent_path();
-    nlohmann::json out = {{"lathe_checkpoint", kLatheCheckpoint},
-            {"lathe", kVersion},
-            {"config", to_json(source_.config())},
-            {"matrices", std::move(matrices)},
-            {"recipe", to_json(recipe_)},
-            {"recipe_hash", recipe_.hash()},
-            {"source", {{"name", path.filename().string()}, {"files", std::move(files)}}},
-            {"layers", std::move(layers)}};
+    nlohmann::json out = {
+        {"lathe_checkpoint", kLatheCheckpoint},
+        {"lathe", kVersion},
+        {"config", to_json(source_.config())},
+        {"matrices", std::move(matrices)},
+        {"recipe", to_json(recipe_)},
+        {"recipe_hash", recipe_.hash()},
+        {"source", {{"name", path.filename().string()}, {"files", std::move(files)}}},
+        {"layers", std::move(layers)}};
     if (stream_) {
       out["calibration"] = {{"tokens", stream_->tokens()}, {"data_sha256", data_hash_}};
     }
@@ -305,9 +306,9 @@ Status check_memory(const Checkpoint& source, const std::vector<MatrixPlan>& pla
 
 nlohmann::json to_json(const MatrixReport& report) {
   nlohmann::json out = {{"name", report.name},   {"format", report.format},
-          {"rows", report.rows},   {"cols", report.cols},
-          {"bytes", report.bytes}, {"sparsity", report.sparsity},
-          {"mse", report.mse},     {"relative_error", report.relative_error}};
+                        {"rows", report.rows},   {"cols", report.cols},
+                        {"bytes", report.bytes}, {"sparsity", report.sparsity},
+                        {"mse", report.mse},     {"relative_error", report.relative_error}};
   if (!report.note.empty()) out["note"] = report.note;
   return out;
 }

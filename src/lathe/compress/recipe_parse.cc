@@ -98,10 +98,10 @@ Result<RecipeStep> read_prune(const Json& prune) {
 }
 
 Status read_short(const Json& json, Recipe& recipe) {
-  LATHE_OK(check_keys(
-      json,
-      {"format", "method", "prune", "order", "embeddings", "head", "overrides", "calibration", "passes"},
-      "recipe"));
+  LATHE_OK(check_keys(json,
+                      {"format", "method", "prune", "order", "embeddings", "head", "overrides",
+                       "calibration", "passes"},
+                      "recipe"));
   std::string method = "rtn";
   if (given(json, "method")) {
     LATHE_TRY(method, text_at(json, "method"));
@@ -147,7 +147,8 @@ Status read_long(const Json& json, Recipe& recipe) {
           .with_hint("put it into the list of passes");
     }
   }
-  LATHE_OK(check_keys(json, {"passes", "embeddings", "head", "overrides", "calibration"}, "recipe"));
+  LATHE_OK(
+      check_keys(json, {"passes", "embeddings", "head", "overrides", "calibration"}, "recipe"));
   if (!json["passes"].is_array()) {
     return bad_input("passes: must be a list, not {}", json["passes"].dump());
   }

@@ -116,10 +116,10 @@ GridGroup GroupGrid::fit(const float* x, const float* importance, int64_t count)
   // Widest scale of the format's own encoder.
   float widest = most;
   if (!codebook_) {
-    widest = asymmetric_                      ? (high - low) / 15.0f
-             : highest_ == 127                ? most / 127.0f
-             : lowest_ == 1                   ? most / 7.0f
-                                              : signed_most / -8.0f;
+    widest = asymmetric_       ? (high - low) / 15.0f
+             : highest_ == 127 ? most / 127.0f
+             : lowest_ == 1    ? most / 7.0f
+                               : signed_most / -8.0f;
   }
   GridGroup best = with_scale(widest, low);
   if (!importance || most == 0) return best;

@@ -51,9 +51,9 @@ class GroupGrid {
   int64_t rows_ = 0, cols_ = 0, group_ = 0, groups_ = 0;
   bool codebook_ = false, asymmetric_ = false, half_scale_ = false;
   int32_t lowest_ = 0, highest_ = 0, zero_ = 0;
-  std::array<float, 16> table_{};   // of a codebook, by code
+  std::array<float, 16> table_{};    // of a codebook, by code
   std::array<int32_t, 16> order_{};  // codes by ascending value
-  std::array<float, 15> bounds_{};  // between neighbours in that order
+  std::array<float, 15> bounds_{};   // between neighbours in that order
 };
 
 }  // namespace lathe

@@ -91,21 +91,21 @@ PassParameter damping_parameter() {
 }
 
 Pass gptq_pass() {
-  return {"gptq",
-          "rounding in which the later columns make up for the errors of the earlier ones",
-          PassKind::kQuantize,
-          true,
-          {{"format", nlohmann::json(nlohmann::json::value_t::discarded),
-            "what the linear layers of the blocks are stored in: int4, int8, nf4, fp4",
-            check_format},
-           damping_parameter(),
-           {"act_order", true, "columns by falling importance", check_flag},
-           {"static_groups", true, "all scales are chosen before the first column is rounded",
-            check_flag},
-           {"scales", "search", "search: least weighted error; minmax: the format's own",
-            check_scales}},
-          start_gptq,
-          supports_gptq};
+  return {
+      "gptq",
+      "rounding in which the later columns make up for the errors of the earlier ones",
+      PassKind::kQuantize,
+      true,
+      {{"format", nlohmann::json(nlohmann::json::value_t::discarded),
+        "what the linear layers of the blocks are stored in: int4, int8, nf4, fp4", check_format},
+       damping_parameter(),
+       {"act_order", true, "columns by falling importance", check_flag},
+       {"static_groups", true, "all scales are chosen before the first column is rounded",
+        check_flag},
+       {"scales", "search", "search: least weighted error; minmax: the format's own",
+        check_scales}},
+      start_gptq,
+      supports_gptq};
 }
 
 }  // namespace lathe

@@ -62,9 +62,8 @@ std::vector<uint8_t> mask_by_row(const float* scores, int64_t rows, int64_t cols
     for (int64_t at = first * cols; at < last * cols;) {
       const int64_t left = cols - at % cols;
       const int64_t count = std::min(run, left);
-      const int64_t pruned =
-          pattern.of > 0 ? std::max(int64_t{0}, count - pattern.keep)
-                         : std::llround(sparsity * static_cast<double>(count));
+      const int64_t pruned = pattern.of > 0 ? std::max(int64_t{0}, count - pattern.keep)
+                                            : std::llround(sparsity * static_cast<double>(count));
       order.resize(static_cast<size_t>(count));
       std::iota(order.begin(), order.end(), at);
       std::nth_element(order.begin(), order.begin() + std::max(int64_t{0}, pruned - 1), order.end(),

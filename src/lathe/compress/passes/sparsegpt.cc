@@ -16,8 +16,7 @@ class SparseGptRun : public PassRun {
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
     LATHE_OK(check_pattern(pattern_, target.sparsity));
     if (target.sparsity == 0) return {};
-    LATHE_TRY(const InverseFactor factor,
-              inverse_factor(matrix.stats(), damping_, false, pool_));
+    LATHE_TRY(const InverseFactor factor, inverse_factor(matrix.stats(), damping_, false, pool_));
     matrix.note_damping(damping_, factor.damping);
     const float* now = matrix.weights(pool_);
     std::vector<float> weights(now, now + matrix.size());

@@ -1,0 +1,281 @@
+// GPTQ, SparseGPT and Wanda against the reference of tools/oracles/compress_methods.py, and whole
+// compressions with calibration data.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "compress/compress_test_util.h"
+#include "lathe/compress/column_solver.h"
+#include "lathe/compress/passes/sparse.h"
+#include "lathe/io/safetensors.h"
+
+namespace lathe {
+namespace {
+
+using test::matrix_of;
+using test::open;
+using test::recipe_of;
+
+// The hash and the inputs of the oracle.
+double noise(uint64_t i) {
+  uint64_t h = (i * 2654435761u) & 0xffffffffu;
+  h ^= h >> 15;
+  h = (h * 2246822519u) & 0xffffffffu;
+  h ^= h >> 13;
+  return static_cast<double>(h) / 4294967296.0 - 0.5;
+}
+
+struct Problem {
+  int64_t rows, cols, tokens;
+  std::vector<float> weights, inputs;
+  LinearStats stats;
+
+  Problem(int64_t rows, int64_t cols, int64_t tokens, std::vector<float> w)
+      : rows(rows), cols(cols), tokens(tokens), weights(std::move(w)) {
+    const int64_t groups = (cols + 7) / 8;
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t k = 0; k < cols; ++k) {
+        double x = noise((1u << 20) + static_cast<uint64_t>(t * cols + k)) +
+                   2 * noise((1u << 26) + static_cast<uint64_t>(t * groups + k / 8));
+        if (k % 13 == 0) x *= 5;
+        inputs.push_back(static_cast<float>(x));
+      }
+    }
+    stats.size = cols;
+    stats.tokens = tokens;
+    stats.gram.resize(static_cast<size_t>(cols * cols));
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* x = inputs.data() + t * cols;
+      for (int64_t i = 0; i < cols; ++i) {
+        for (int64_t j = 0; j <= i; ++j) {
+          stats.gram[size_t(i * cols + j)] += double{x[i]} * double{x[j]};
+        }
+      }
+    }
+    for (int64_t i = 0; i < cols; ++i) {
+      for (int64_t j = 0; j < i; ++j)
+        stats.gram[size_t(j * cols + i)] = stats.gram[size_t(i * cols + j)];
+    }
+  }
+
+  static Problem made_up(int64_t rows, int64_t cols, int64_t tokens) {
+    std::vector<float> w;
+    for (int64_t i = 0; i < rows * cols; ++i) w.push_back(static_cast<float>(noise(uint64_t(i))));
+    return {rows, cols, tokens, std::move(w)};
+  }
+
+  // |X (W' − W)ᵀ|² / |X Wᵀ|², from the statistics.
+  double error(const std::vector<float>& changed) const {
+    double error = 0, power = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t i = 0; i < cols; ++i) {
+        const double w = weights[size_t(r * cols + i)], d = changed[size_t(r * cols + i)] - w;
+        double e = 0, p = 0;
+        for (int64_t j = 0; j < cols; ++j) {
+          const double v = weights[size_t(r * cols + j)], g = stats.gram[size_t(i * cols + j)];
+          e += g * (changed[size_t(r * cols + j)] - v);
+          p += g * v;
+        }
+        error += d * e;
+        power += w * p;
+      }
+    }
+    return error / power;
+  }
+};
+
+std::vector<float> solve(const std::string& name, const Problem& p, ThreadPool& pool) {
+  std::vector<float> w = p.weights;
+  const SparsePattern pattern = name.ends_with("2:4") ? SparsePattern{2, 4} : SparsePattern{};
+  if (name.starts_with("wanda")) {
+    const std::vector<float> square = p.stats.mean_square();
+    std::vector<float> scores(w.size());
+    for (size_t i = 0; i < w.size(); ++i) {
+      scores[i] = std::fabs(w[i]) * std::sqrt(square[i % size_t(p.cols)]);
+    }
+    const auto mask = mask_by_row(scores.data(), p.rows, p.cols, 0.5, pattern, pool);
+    for (size_t i = 0; i < w.size(); ++i) w[i] = mask[i] ? 0 : w[i];
+    return w;
+  }
+  const bool act_order = name.ends_with("act_order");
+  const InverseFactor factor = inverse_factor(p.stats, 0.01, act_order, pool).value();
+  SolveTask task;
+  if (name.starts_with("sparsegpt")) {
+    task.sparsity = 0.5;
+    task.pattern = pattern;
+    solve_columns(factor, task, {}, p.rows, w.data(), pool);
+    return w;
+  }
+  const FormatPtr format = parse_format(act_order ? "int4:g16" : "int4:g16,asym").value();
+  const GroupGrid grid = GroupGrid::create(format, p.rows, p.cols).value();
+  task.grid = &grid;
+  task.static_groups = act_order;
+  const Solution solution = solve_columns(factor, task, {}, p.rows, w.data(), pool);
+  // What is stored is what was solved for, to the bit.
+  const WeightMatrix stored = grid.encode(w.data(), solution.groups, name, pool).value();
+  EXPECT_EQ(stored.decode(), w) << name;
+  return w;
+}
+
+nlohmann::json golden() {
+  return nlohmann::json::parse(
+      read_text(test::source_file("tests/golden/compress/methods.json")).value());
+}
+
+TEST(Methods, EqualTheReference) {
+  const nlohmann::json reference = golden();
+  const Problem p = Problem::made_up(reference["rows"], reference["columns"], reference["tokens"]);
+  ThreadPool one(1), two(2);
+  for (const auto& [name, expected] : reference["cases"].items()) {
+    const std::vector<float> w = solve(name, p, two);
+    EXPECT_EQ(w, solve(name, p, one)) << name;
+    const auto wanted = expected["weights"].get<std::vector<float>>();
+    ASSERT_EQ(w.size(), wanted.size());
+    // f32 against f64: now and then a weight falls on the other side of a midpoint, and its row
+    // follows.
+    size_t equal = 0;
+    for (size_t i = 0; i < w.size(); ++i) equal += std::fabs(w[i] - wanted[i]) < 1e-3f ? 1 : 0;
+    EXPECT_GE(equal, w.size() * 95 / 100) << name;
+    EXPECT_NEAR(p.error(w) / expected["error"].get<double>(), 1, 0.02) << name;
+  }
+}
+
+TEST(Methods, EqualTheReferenceOnARealLayerSlow) {
+  const char* shared = std::getenv("LATHE_SHARED");
+  const std::string path =
+      std::string(shared ? shared : "") + "/data/weights/tiny-llm-layer0.safetensors";
+  if (!shared || !std::filesystem::exists(path)) GTEST_SKIP() << "needs LATHE_SHARED";
+  ThreadPool pool(2);
+  const auto file = SafetensorsFile::open(path);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const nlohmann::json reference = golden();
+  int compared = 0;
+  for (const auto& [key, cases] : reference["layer"].items()) {
+    const auto* tensor = file->find(key);
+    ASSERT_TRUE(tensor) << key;
+    const int64_t rows = tensor->shape[0], cols = tensor->shape[1];
+    std::vector<float> w(static_cast<size_t>(rows * cols));
+    std::memcpy(w.data(), tensor->bytes.data(), w.size() * sizeof(float));
+    const Problem p(rows, cols, 2 * cols, std::move(w));
+    for (const auto& [name, expected] : cases.items()) {
+      EXPECT_NEAR(p.error(solve(name, p, pool)) / expected.get<double>(), 1, 0.02)
+          << key << " " << name;
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, 18);  // three matrices, six methods
+}
+
+TEST(Methods, DegenerateInputs) {
+  ThreadPool pool(2);
+  Problem p = Problem::made_up(4, 32, 64);
+  LinearStats stats = p.stats;
+  // A column that is never active is only rounded, and harms no other.
+  for (size_t j = 0; j < 32; ++j) stats.gram[5 * 32 + j] = stats.gram[j * 32 + 5] = 0;
+  EXPECT_TRUE(inverse_factor(stats, 0.01, true, pool).ok());
+  // Not positive definite: the damping is raised, and said to be.
+  stats = p.stats;
+  double mean = 0;
+  for (size_t i = 0; i < 32; ++i) mean += stats.gram[i * 33] / 32;
+  stats.gram[0] = -0.5 * mean;
+  const auto raised = inverse_factor(stats, 0.01, false, pool);
+  ASSERT_TRUE(raised.ok());
+  EXPECT_GT(raised->damping, 0.01);
+  std::fill(stats.gram.begin(), stats.gram.end(), 0.0);
+  EXPECT_THAT(inverse_factor(stats, 0.01, false, pool).error().message,
+              ::testing::HasSubstr("all calibration inputs of this matrix are zero"));
+  stats.gram[33] = NAN;
+  EXPECT_THAT(inverse_factor(stats, 0.01, false, pool).error().message,
+              ::testing::HasSubstr("not finite"));
+}
+
+TEST(GroupGrid, StoresExactlyWhatItRounded) {
+  ThreadPool pool(2);
+  const Problem p = Problem::made_up(3, 128, 1);
+  const std::vector<float> importance(128, 1.0f);
+  for (const std::string& spec : example_formats()) {
+    const FormatPtr format = parse_format(spec).value();
+    const auto grid = GroupGrid::create(format, 3, 128);
+    if (!grid.ok()) continue;
+    std::vector<GridGroup> groups;
+    std::vector<float> values = p.weights;
+    double plain = 0, searched = 0;
+    const auto own = WeightMatrix::encode(format, p.weights.data(), 3, 128, "w")->decode();
+    for (int64_t i = 0; i < 3 * grid->groups(); ++i) {
+      const int64_t at = i / grid->groups() * 128 + i % grid->groups() * grid->group();
+      const int64_t count = std::min(grid->group(), 128 - i % grid->groups() * grid->group());
+      groups.push_back(grid->fit(p.weights.data() + at, importance.data(), count));
+      for (int64_t k = at; k < at + count; ++k) {
+        values[size_t(k)] = grid->round(values[size_t(k)], groups.back());
+        searched += std::pow(values[size_t(k)] - p.weights[size_t(k)], 2);
+        plain += std::pow(own[size_t(k)] - p.weights[size_t(k)], 2);
+      }
+    }
+    EXPECT_LE(searched, plain * 1.0001) << spec;
+    const auto stored = grid->encode(values.data(), groups, "w", pool);
+    ASSERT_TRUE(stored.ok()) << spec << ": " << stored.error().message;
+    const std::vector<float> decoded = stored->decode();
+    for (size_t i = 0; i < values.size(); ++i) {
+      EXPECT_NEAR(decoded[i], values[i], 1e-6f * std::fabs(values[i])) << spec;
+    }
+  }
+}
+
+class Calibrated : public ::testing::Test {
+ protected:
+  static nlohmann::json calibration(int64_t samples = 4) {
+    return {{"data", test::source_file("models/tiny/data/calibration.txt")},
+            {"samples", samples},
+            {"length", 64}};
+  }
+  test::TemporaryFolder folder_;
+  std::unique_ptr<const Checkpoint> source_ = open(test::source_file("models/tiny"));
+};
+
+TEST_F(Calibrated, TheSameBytesOnAnyNumberOfThreadsSlow) {
+  const Recipe recipe = recipe_of(
+      {{"passes", {{{"sparsegpt", {{"sparsity", 0.5}}}}, {{"gptq", {{"format", "int4:g64"}}}}}},
+       {"calibration", calibration()}});
+  std::map<std::string, std::string> first;
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    const std::string out = folder_.file(std::to_string(threads));
+    const auto report = compress(*source_, recipe, out, pool);
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    for (const MatrixReport& m : report->matrices) {
+      if (m.name.find(".layers.") != std::string::npos) EXPECT_GE(m.sparsity, 0.499) << m.name;
+    }
+    if (first.empty()) {
+      first = test::contents(out);
+    } else {
+      EXPECT_EQ(first, test::contents(out));
+    }
+  }
+}
+
+TEST_F(Calibrated, Refusals) {
+  ThreadPool pool(2);
+  const auto message = [&](const nlohmann::json& json) {
+    auto recipe = recipe_from_json(json);
+    if (!recipe.ok()) return recipe.error().message;
+    const auto report = compress(*source_, *recipe, folder_.file("x"), pool);
+    return report.ok() ? std::string() : report.error().message;
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(message({{"format", "int4:g64"}, {"method", "gptq"}}), HasSubstr("names none"));
+  EXPECT_THAT(message({{"format", "q4_0"}, {"method", "gptq"}, {"calibration", calibration()}}),
+              HasSubstr("not made of groups"));
+  nlohmann::json spec = calibration();
+  spec["length"] = 4096 * 100;
+  EXPECT_THAT(message({{"prune", "wanda:0.5"}, {"calibration", spec}}), HasSubstr("tokens"));
+  spec = calibration();
+  spec["sample"] = 3;
+  EXPECT_THAT(message({{"prune", "wanda:0.5"}, {"calibration", spec}}), HasSubstr("unknown key"));
+  EXPECT_THAT(message({{"prune", {{"method", "wanda"}, {"sparsity", 0.4}, {"pattern", "2:4"}}},
+                       {"calibration", calibration()}}),
+              HasSubstr("sparsity of 0.5"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.file("x")));
+}
+
+}  // namespace
+}  // namespace lathe
