@@ -3,40 +3,27 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/checkpoint_kinds.h"
 #include "lathe/model/family.h"
+#include "lathe/model/hf_names.h"
+#include "lathe/model/hf_quantized.h"
 
 namespace lathe {
 namespace {
 
-// "model.layers.12.mlp.up_proj" → "model.layers.{}.mlp.up_proj" and "12".
-struct Pattern {
-  std::string text, layer;
-};
-
-Pattern pattern_of(const std::string& name) {
-  static const std::string kLayers = "model.layers.";
-  if (name.rfind(kLayers, 0) != 0) return {name, ""};
-  const size_t end = name.find('.', kLayers.size());
-  return {kLayers + "{}" + name.substr(end), name.substr(kLayers.size(), end - kLayers.size())};
-}
-
-std::string with_layer(const std::string& pattern, const std::string& layer) {
-  const size_t at = pattern.find("{}");
-  return at == std::string::npos ? pattern : pattern.substr(0, at) + layer + pattern.substr(at + 2);
-}
-
 class HfCheckpoint : public Checkpoint {
  public:
   HfCheckpoint(std::string path, ModelConfig config, const Family& family, SafetensorsFile file,
-               std::vector<std::string> files)
+               std::vector<std::string> files, std::optional<HfQuantization> quantization)
       : Checkpoint(std::move(path), std::move(config)),
         family_(family),
         file_(std::move(file)),
-        files_(std::move(files)) {}
+        files_(std::move(files)),
+        quantization_(std::move(quantization)) {}
 
   bool has(const std::string& name) const override { return locate(name).tensor != nullptr; }
   std::vector<std::string> weight_files() const override { return files_; }
@@ -44,6 +31,7 @@ class HfCheckpoint : public Checkpoint {
   Result<WeightMatrix> matrix(const std::string& name, int64_t rows, int64_t cols) const override {
     const Place place = locate(name);
     if (!place.tensor) return missing(name, place);
+    if (place.quantized) return quantized_matrix(name, place, rows, cols);
     const auto& shape = place.tensor->shape;
     if (shape.size() != 2) return check_shape(place.source, shape, {rows, cols}).error();
     const FormatPtr format = format_of(place.tensor->dtype);
@@ -89,11 +77,29 @@ class HfCheckpoint : public Checkpoint {
     const StoredTensor* tensor = nullptr;
     int part = -1;
     bool transposed = false;
+    bool quantized = false;  // by another tool; `source` is then the module's name
   };
+
+  Result<WeightMatrix> quantized_matrix(const std::string& name, const Place& place, int64_t rows,
+                                        int64_t cols) const {
+    if (place.transposed) {
+      return unsupported("{}: '{}' is quantized and stored transposed, which Lathe does not read",
+                         path(), place.source);
+    }
+    const ModelConfig& c = config();
+    const bool mlp = name.find("mlp") != std::string::npos;
+    const int64_t total = place.part < 0 ? rows
+                          : mlp          ? 2 * c.ffn
+                                         : (c.heads + 2 * c.kv_heads) * c.head_size;
+    LATHE_TRY(const int64_t first, first_row(name, place, total));
+    LATHE_TRY_IN(const WeightMatrix whole, quantization_->read(file_, place.source, total, cols),
+                 path());
+    return slice_rows(whole, first, rows, place.source);
+  }
 
   Place locate(const std::string& name) const {
     const bool bias = name.ends_with(".bias");
-    const Pattern pattern = pattern_of(bias ? name.substr(0, name.size() - 5) : name);
+    const LayerPattern pattern = split_layer(bias ? name.substr(0, name.size() - 5) : name);
     const char* suffix = bias ? ".bias" : ".weight";
     Place place;
     // A family may list several sources for a name (fused or not); the first one present is taken.
@@ -104,8 +110,14 @@ class HfCheckpoint : public Checkpoint {
     candidates.push_back({pattern.text, pattern.text});
     for (const HfName& entry : candidates) {
       for (const std::string& prefix : family_.prefixes) {
-        const std::string source = prefix + with_layer(entry.source, pattern.layer) + suffix;
+        const std::string module = prefix + with_layer(entry.source, pattern.layer);
+        const std::string source = module + suffix;
         if (place.source.empty()) place.source = source;
+        if (quantization_ && !bias) {
+          if (const StoredTensor* tensor = quantization_->marker(file_, module)) {
+            return {module, tensor, entry.part, entry.transposed, true};
+          }
+        }
         if (const StoredTensor* tensor = file_.find(source)) {
           return {source, tensor, entry.part, entry.transposed};
         }
@@ -166,6 +178,7 @@ class HfCheckpoint : public Checkpoint {
   const Family& family_;
   SafetensorsFile file_;
   std::vector<std::string> files_;
+  std::optional<HfQuantization> quantization_;
 };
 
 }  // namespace
@@ -180,10 +193,9 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
   if (type == json.end() || !type->is_string()) {
     return bad_input("{}: 'model_type' is missing", config_path);
   }
-  if (json.contains("quantization_config") && !json["quantization_config"].is_null()) {
-    return unsupported("{}: a checkpoint already quantized by another tool ('quantization_config')",
-                       config_path)
-        .with_hint("use the original checkpoint, or a GGUF file");
+  std::optional<HfQuantization> quantization;
+  if (const auto it = json.find("quantization_config"); it != json.end() && !it->is_null()) {
+    LATHE_TRY_IN(quantization, HfQuantization::from_json(*it), config_path);
   }
   LATHE_TRY_IN(const Family* family, family_of_model_type(type->get<std::string>()), config_path);
   LATHE_TRY_IN(ModelConfig config, family->from_config(json), config_path);
@@ -202,8 +214,9 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
   };
   if (!json.contains("tie_word_embeddings")) config.tied = !has_head();
   config.family = family->name;
-  return std::unique_ptr<const Checkpoint>(std::make_unique<HfCheckpoint>(
-      directory, std::move(config), *family, std::move(file), std::move(files)));
+  return std::unique_ptr<const Checkpoint>(
+      std::make_unique<HfCheckpoint>(directory, std::move(config), *family, std::move(file),
+                                     std::move(files), std::move(quantization)));
 }
 
 }  // namespace lathe
