@@ -81,8 +81,8 @@ Result<int> run(const Options& options, const Common& common) {
   LATHE_TRY_IN(const ExportReport report, target->write(*source, options.out, options.how, pool),
                path);
   if (!common.json) print_report(report);
-  nlohmann::json json = json_result("export", {{"path", path}},
-                                    {{"cpu", cpu_name()}, {"threads", pool.size()}}, {});
+  nlohmann::json json =
+      json_result("export", {{"path", path}}, {{"cpu", cpu_name()}, {"threads", pool.size()}}, {});
   json["out"] = options.out;
   json["to"] = options.to;
   json["export"] = to_json(report);

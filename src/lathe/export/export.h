@@ -23,8 +23,8 @@ struct ExportOptions {
 struct ExportedClass {
   std::string name, from, to;  // format specs
   int64_t matrices = 0, weights = 0, bytes = 0;
-  bool exact = true;           // every decoded weight is the same number as before
-  double largest_change = 0;   // max |Δw| / max |w|, of the worst matrix
+  bool exact = true;          // every decoded weight is the same number as before
+  double largest_change = 0;  // max |Δw| / max |w|, of the worst matrix
 };
 
 struct ExportReport {

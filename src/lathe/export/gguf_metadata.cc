@@ -117,8 +117,7 @@ class Describer {
       case RopeScaling::kFactors:
         break;
       case RopeScaling::kLongRope:
-        rope.attention_factor =
-            make_rope(rope, c_.max_positions, c_.max_positions).scale;
+        rope.attention_factor = make_rope(rope, c_.max_positions, c_.max_positions).scale;
         key("rope.scaling.original_context_length", integer(rope.original_context));
         key("rope.scaling.attn_factor", static_cast<float>(rope.attention_factor));
         break;

@@ -111,7 +111,8 @@ class GgufExport {
     for (const VectorInfo& info : vectors_of(source_.config())) {
       if (info.optional && !source_.has(info.name)) continue;
       const std::string tensor = tensor_of(info.name);
-      if (vectors_.empty() || vectors_.back().tensor != tensor) vectors_.push_back({tensor, {}, {}});
+      if (vectors_.empty() || vectors_.back().tensor != tensor)
+        vectors_.push_back({tensor, {}, {}});
       vectors_.back().parts.push_back(info);
     }
     const RopeConfig& rope = description_.expected.rope;

@@ -26,9 +26,15 @@ constexpr const char* kProbes[] = {
     "Съешь же ещё этих мягких французских булок. Ελληνικά: ταχεία αλώπηξ. 123абв456",
     "敏捷的棕色狐狸跳过懒狗。日本語のテキスト、カタカナ。한국어 문장입니다 中文123英文abc",
     "مرحبا بالعالم ١٢٣٤ שלום עולם नमस्ते दुनिया १२३ สวัสดีชาวโลก",
-    "🙂🙃 👩‍👩‍👧‍👦 🇩🇪 ½ ¼ ² ³ ™ © € £ ¥ … – — ‘single’ “double” ((nested)) [x] {y} <z> a/b\\c @me #tag",
+    "🙂🙃 👩‍👩‍👧‍👦 🇩🇪 ½ ¼ ² ³ ™ © € £ ¥ … – — ‘single’ “double” ((nested)) [x] {y} <z> "
+    "a/b\\c @me #tag",
     "Mr. O'Neil said: \"...what?!\" --- and left/right//path $5.00 100% a+b=c ~ ^ | `code`",
-    " leading", "trailing ", "\n", " ", "a", "",
+    " leading",
+    "trailing ",
+    "\n",
+    " ",
+    "a",
+    "",
 };
 
 class Candidate {
@@ -38,7 +44,8 @@ class Candidate {
   // Whether the tokenizer that these keys describe gives the ids of the source.
   bool matches(const GgufMetadata& tokenizer_keys) const {
     const std::string bytes = file_with(tokenizer_keys);
-    const Bytes copy = Bytes::copy_of({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+    const Bytes copy =
+        Bytes::copy_of({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
     const auto file = GgufFile::parse(copy, "exported tokenizer");
     if (!file.ok()) return false;
     const auto found = load_tokenizer(*file);
@@ -82,9 +89,9 @@ void set_table(const TokenTable& table, GgufMetadata& out) {
     out.set_array("tokenizer.ggml.merges", std::span<const std::string>(table.merges));
   }
   if (!table.charsmap.empty()) {
-    out.set_array("tokenizer.ggml.precompiled_charsmap",
-                  std::span(reinterpret_cast<const uint8_t*>(table.charsmap.data()),
-                            table.charsmap.size()));
+    out.set_array(
+        "tokenizer.ggml.precompiled_charsmap",
+        std::span(reinterpret_cast<const uint8_t*>(table.charsmap.data()), table.charsmap.size()));
   }
   if (table.unknown >= 0) {
     out.set("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(table.unknown));
@@ -176,13 +183,13 @@ Result<bool> set_gguf_tokenizer(const Checkpoint& source, GgufMetadata& metadata
   }
   if (!has_files) return false;
   LATHE_TRY(const auto tokenizer, load_tokenizer(path));
-  LATHE_TRY_IN(const TokenTable table,
-               read_token_table(path, *tokenizer, source.config().vocab), path);
+  LATHE_TRY_IN(const TokenTable table, read_token_table(path, *tokenizer, source.config().vocab),
+               path);
   LATHE_TRY_IN(const GgufMetadata keys, find_rules(table, *tokenizer, source.config()), path);
   for (const GgufMetadata::Entry& entry : keys.entries()) {
     if (!entry.key.starts_with("tokenizer.")) continue;
-    metadata.set_raw(entry.key, {reinterpret_cast<const uint8_t*>(entry.value.data()),
-                                 entry.value.size()});
+    metadata.set_raw(entry.key,
+                     {reinterpret_cast<const uint8_t*>(entry.value.data()), entry.value.size()});
   }
   return true;
 }

@@ -6,7 +6,11 @@
 namespace lathe {
 
 const std::vector<ExportTarget>& export_targets() {
-  static const std::vector<ExportTarget> list = {gguf_target()};
+  static const std::vector<ExportTarget> list = [] {
+    std::vector<ExportTarget> all = {gguf_target()};
+    for (ExportTarget& target : hf_targets()) all.push_back(std::move(target));
+    return all;
+  }();
   return list;
 }
 

@@ -6,5 +6,6 @@
 namespace lathe {
 
 ExportTarget gguf_target();
+std::vector<ExportTarget> hf_targets();
 
 }  // namespace lathe
