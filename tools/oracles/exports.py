@@ -104,7 +104,8 @@ def check(lathe, model, target, folder):
     kind, spec = TARGETS[target]
     out, plain = folder / target, folder / (target + "-read")
     for source, to, form, path in ((model, kind, spec, out), (out, "hf", "f32", plain)):
-        subprocess.run([lathe, "export", str(source), "--to", to, "--format", form, "--no-verify",
+        subprocess.run([lathe, "export", str(source), "--to", to, "--format", form,
+                        "--embedding-format", "bf16" if form == "bf16" else "f32", "--no-verify",
                         "--threads", "1", "-o", str(path)],
                        check=True, stdout=subprocess.DEVNULL)
     stored, read = load_file(out / "model.safetensors"), load_file(plain / "model.safetensors")
