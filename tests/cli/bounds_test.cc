@@ -159,7 +159,8 @@ TEST(Bounds, Nf4IsBelowThirtyPercentOfF16) {
         test::run("compress " + test::tiny() + " -o " + out + " --json --format " + format);
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     int64_t bytes = 0;
-    for (const auto& layer : nlohmann::json::parse(outcome.out)["layers"]) {
+    const auto report = nlohmann::json::parse(outcome.out);
+    for (const auto& layer : report["layers"]) {
       if (layer["name"].get<std::string>().find(".layers.") == std::string::npos) continue;
       EXPECT_EQ(layer["format"], format);
       bytes += layer["bytes"].get<int64_t>();

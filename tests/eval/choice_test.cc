@@ -13,7 +13,7 @@ const std::string kFolder = std::string(LATHE_SOURCE_DIR) + "/tests/golden/eval/
 
 const Engine& engine() {
   static const Engine opened = [] {
-    auto engine = open_engine(kFolder, {.device = "cpu", .threads = 2});
+    auto engine = open_engine(kFolder, {.device = "cpu", .threads = 2, .math = Math::kExact});
     EXPECT_TRUE(engine.ok()) << engine.error().message;
     return std::move(*engine);
   }();

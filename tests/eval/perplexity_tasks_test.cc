@@ -16,7 +16,7 @@ namespace {
 const std::string kRandomModel = std::string(LATHE_SOURCE_DIR) + "/tests/golden/eval/choice";
 
 Engine open(const std::string& model) {
-  auto engine = open_engine(model, {.device = "cpu", .threads = 2});
+  auto engine = open_engine(model, {.device = "cpu", .threads = 2, .math = Math::kExact});
   EXPECT_TRUE(engine.ok()) << engine.error().message;
   return std::move(*engine);
 }

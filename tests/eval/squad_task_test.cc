@@ -8,7 +8,7 @@ namespace lathe {
 namespace {
 
 TEST(SquadTask, SweepsThresholdsWhenAskedTo) {
-  auto opened = open_engine("bundled", {.device = "cpu", .threads = 2});
+  auto opened = open_engine("bundled", {.device = "cpu", .threads = 2, .math = Math::kExact});
   ASSERT_TRUE(opened.ok());
   const auto rows_of = [&](bool probability) {
     const auto task =

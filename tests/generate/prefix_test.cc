@@ -15,7 +15,7 @@ namespace {
 
 const Engine& engine() {
   static const Engine opened = [] {
-    auto engine = open_engine("bundled", {.device = "cpu", .threads = 2});
+    auto engine = open_engine("bundled", {.device = "cpu", .threads = 2, .math = Math::kExact});
     EXPECT_TRUE(engine.ok()) << engine.error().message;
     return std::move(*engine);
   }();
@@ -120,7 +120,7 @@ TEST(PrefixStore, ForgetsWhatDoesNotFit) {
 
 TEST(Generate, SharesPrefixesOfEveryKeyValueType) {
   for (const KvType type : {KvType::kF16, KvType::kBf16, KvType::kInt8}) {
-    auto opened = open_engine("bundled", {.device = "cpu", .threads = 2, .kv = type});
+    auto opened = open_engine("bundled", {.device = "cpu", .threads = 2, .kv = type, .math = Math::kExact});
     ASSERT_TRUE(opened.ok());
     const auto requests = few_shot_requests();
     size_t finished = 0;

@@ -126,10 +126,12 @@ std::string matched(const Measurement& row, double figure, double distance) {
 
 Result<int> evaluate(const Options& options, const Common& common) {
   LATHE_TRY(auto tasks, make_tasks(options));
-  LATHE_TRY(const Engine engine, open_engine(options.model, common.engine(options.kv)));
+  EngineOptions engine_options = common.engine(options.kv);
+  engine_options.math = Math::kExact;
+  LATHE_TRY(const Engine engine, open_engine(options.model, engine_options));
   std::optional<Engine> base;
   if (!options.against.empty()) {
-    LATHE_TRY(base, open_engine(options.against, common.engine(options.kv)));
+    LATHE_TRY(base, open_engine(options.against, engine_options));
     tasks.push_back(make_divergence(*base, {.limit = options.limit}));
   }
   std::vector<Measurement> rows;

@@ -171,7 +171,7 @@ Result<std::vector<std::vector<int32_t>>> calibration_samples(const CalibrationS
 Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
     const Checkpoint& source, std::vector<std::vector<int32_t>> samples, ThreadPool& pool) {
   LATHE_TRY(const Isa isa, chosen_isa());
-  LATHE_TRY(const Math math, chosen_math());
+  LATHE_TRY(const Math math, chosen_math(Math::kExact));
   const ModelConfig& c = source.config();
   std::unique_ptr<CalibrationStream> out(new CalibrationStream);
   out->config_ = c;

@@ -1,7 +1,6 @@
 #include "lathe/generate/engine.h"
 
 #include "lathe/backend/check_ops.h"
-#include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/io/gguf.h"
 
 namespace lathe {
@@ -16,7 +15,7 @@ Result<std::unique_ptr<Ops>> make_ops(const EngineOptions& options, std::string*
   LATHE_TRY(const Isa chosen, chosen_isa());
   if (isa) *isa = name_of(chosen);
   auto pool = std::make_shared<ThreadPool>(options.threads);
-  LATHE_TRY(const Math math, chosen_math());
+  LATHE_TRY(const Math math, chosen_math(options.math));
   std::unique_ptr<Ops> ops = make_cpu_ops(chosen, pool, math);
   if (options.device == "check") {
     // Fast products round x and, in part, the weights to BF16: 8 bits.
@@ -37,6 +36,7 @@ Result<std::shared_ptr<const Tokenizer>> tokenizer_of(const Checkpoint& checkpoi
 Result<Engine> open_engine(const std::string& model, const EngineOptions& options) {
   Engine engine;
   LATHE_TRY(engine.ops, make_ops(options, &engine.isa));
+  LATHE_TRY(engine.math, chosen_math(options.math));
   LATHE_TRY(const std::string path, resolve_model(model));
   LATHE_TRY(const auto checkpoint, open_checkpoint(path));
   LATHE_TRY(engine.tokenizer, tokenizer_of(*checkpoint));

@@ -73,7 +73,9 @@ Status run_job(const std::string& path) {
   options.context = job["context"].get<int64_t>();
   LATHE_TRY(options.kv, parse_kv_type(job["kv"].get<std::string>()));
   const auto model_path = job["model_path"].get<std::string>();
-  LATHE_TRY(const Engine engine, open_engine(model_path, options));
+  // Scores are made in exact arithmetic, speeds in the fast one that people run.
+  options.math = Math::kExact;
+  LATHE_TRY(Engine engine, open_engine(model_path, options));
   time("load", loading);
   if (const double seconds = job.value("compress_seconds", 0.0); seconds > 0) {
     timings.push_back({{"name", "compress"}, {"seconds", seconds}});
@@ -84,6 +86,12 @@ Status run_job(const std::string& path) {
     LATHE_OK(run_task(engine, task, folder, log, watch, preflights, timings));
   }
 
+  const nlohmann::json environment = environment_of(engine, job["seed"].get<uint64_t>());
+  if (!job["probes"].empty()) {
+    options.math = Math::kFast;
+    engine = {};
+    LATHE_TRY(engine, open_engine(model_path, options));
+  }
   LATHE_TRY(const auto checkpoint, open_checkpoint(model_path));
   nlohmann::json rows = nlohmann::json::array();
   for (const ProbeKind& kind : probe_kinds()) {
@@ -100,7 +108,7 @@ Status run_job(const std::string& path) {
   return folder.write("measured.json",
                       {{"started_ms", started_ms},
                        {"ended_ms", now_ms()},
-                       {"environment", environment_of(engine, job["seed"].get<uint64_t>())},
+                       {"environment", environment},
                        {"parameters", engine.model->parameters},
                        {"format", engine.model->format},
                        {"preflight", preflights},

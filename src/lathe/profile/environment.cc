@@ -29,6 +29,7 @@ nlohmann::json environment_of(const Engine& engine, uint64_t seed) {
   info >> key >> kilobytes;
   return {{"cpu", cpu_name()},
           {"isa", engine.isa},
+          {"math", name_of(engine.math)},
           {"threads", engine.ops->threads().size()},
           {"device", "cpu"},
           {"seed", seed},

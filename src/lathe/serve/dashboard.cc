@@ -143,6 +143,11 @@ Result<std::unique_ptr<Dashboard>> Dashboard::open(DashboardOptions options) {
   impl->options = std::move(options);
   LATHE_TRY(const RunView view, view_runs(impl->options.folders, ""));
   impl->set_up();
+  // The library's own choice lets two processes share a port, and requests go to either.
+  impl->server.set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
   const int wanted = impl->options.port;
   impl->port = wanted > 0 ? (impl->server.bind_to_port("127.0.0.1", wanted) ? wanted : -1)
                           : impl->server.bind_to_any_port("127.0.0.1");

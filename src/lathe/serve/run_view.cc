@@ -133,8 +133,9 @@ Result<RunView> view_runs(const std::vector<std::string>& folders, const std::st
                ? it->get<int64_t>()
                : int64_t{0};
   };
-  std::stable_sort(view.runs.begin(), view.runs.end(),
-                   [&](const Run& a, const Run& b) { return order(a) < order(b); });
+  std::sort(view.runs.begin(), view.runs.end(), [&](const Run& a, const Run& b) {
+    return std::pair(order(a), a.folder) < std::pair(order(b), b.folder);
+  });
   if (const auto plan = plans.find(view.experiment); plan != plans.end()) {
     view.live = live_of(plan->second, view.runs);
   }

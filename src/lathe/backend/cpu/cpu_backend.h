@@ -23,8 +23,9 @@ enum class Math : uint8_t {
   kFast,   // x rounded to 15 bits or to BF16, as suits the instruction set (docs/kernels.md)
   kExact,  // in f32 throughout: decode and multiply
 };
-// LATHE_MATH=fast|exact if set, else fast.
-Result<Math> chosen_math();
+std::string name_of(Math math);  // "fast", "exact"
+// LATHE_MATH=fast|exact if set, else `otherwise`.
+Result<Math> chosen_math(Math otherwise = Math::kFast);
 
 // Safe to call from one thread at a time.
 std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads,

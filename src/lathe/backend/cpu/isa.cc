@@ -92,10 +92,14 @@ Result<Isa> chosen_isa() {
       .with_hint(suggest(wanted, names));
 }
 
-Result<Math> chosen_math() {
+std::string name_of(Math math) { return math == Math::kFast ? "fast" : "exact"; }
+
+Result<Math> chosen_math(Math otherwise) {
   const char* wanted = std::getenv("LATHE_MATH");
-  if (!wanted || !*wanted || std::string_view(wanted) == "fast") return Math::kFast;
-  if (std::string_view(wanted) == "exact") return Math::kExact;
+  if (!wanted || !*wanted) return otherwise;
+  for (const Math math : {Math::kFast, Math::kExact}) {
+    if (wanted == name_of(math)) return math;
+  }
   return bad_input("LATHE_MATH={}: no such arithmetic", wanted).with_hint("known: fast, exact");
 }
 
