@@ -88,7 +88,9 @@ Result<int> run(const Options& options, const Common& common) {
   json["export"] = to_json(report);
   if (!options.no_verify) {
     LATHE_TRY_IN(const auto exported, open_checkpoint(options.out), "reading back");
-    LATHE_TRY_IN(const Verification v, verify_export(*source, *exported, common.engine()),
+    EngineOptions engine = common.engine();
+    engine.math = Math::kExact;
+    LATHE_TRY_IN(const Verification v, verify_export(*source, *exported, engine),
                  "reading back");
     if (!common.json) print_verification(v);
     json["verification"] = to_json(v);

@@ -42,6 +42,17 @@ void track_run(Tracking& tracking, const std::string& root, const nlohmann::json
   }
 }
 
+Status write_results(const SweepOutcome& outcome, const Experiment& experiment,
+                     const Comparison& comparison, const std::string& json) {
+  LATHE_TRY(const std::string page, html_report(outcome.runs, experiment.name));
+  LATHE_OK(write_atomically(outcome.folder + "/report.html", page));
+  LATHE_OK(write_atomically(outcome.folder + "/results.csv", csv_rows(outcome.runs)));
+  LATHE_OK(write_atomically(outcome.folder + "/results.json", json + "\n"));
+  LATHE_OK(write_atomically(outcome.folder + "/results.jsonl", jsonl_rows(outcome.runs)));
+  LATHE_OK(write_atomically(outcome.folder + "/results.md", markdown_table(comparison)));
+  return write_atomically(outcome.folder + "/experiment.yaml", experiment.text);
+}
+
 }  // namespace
 
 void say_untracked(const std::vector<std::string>& untracked, const std::string& folder) {
@@ -67,16 +78,15 @@ Result<int> run_and_show(const Experiment& experiment, const SweepOptions& optio
   LATHE_TRY(const SweepOutcome outcome, sweep(experiment, options, [&](const Run& run) {
               if (!tracking.empty()) track_run(tracking, root, facts, run);
             }));
-  LATHE_TRY(const std::string page, html_report(outcome.runs, experiment.name));
   const Comparison comparison = compare_runs(outcome.runs);
   using Handler = nlohmann::json::error_handler_t;
   const std::string json = json_of(outcome.runs, "sweep").dump(1, ' ', false, Handler::replace);
-  LATHE_OK(write_atomically(outcome.folder + "/report.html", page));
-  LATHE_OK(write_atomically(outcome.folder + "/results.csv", csv_rows(outcome.runs)));
-  LATHE_OK(write_atomically(outcome.folder + "/results.json", json + "\n"));
-  LATHE_OK(write_atomically(outcome.folder + "/results.jsonl", jsonl_rows(outcome.runs)));
-  LATHE_OK(write_atomically(outcome.folder + "/results.md", markdown_table(comparison)));
-  LATHE_OK(write_atomically(outcome.folder + "/experiment.yaml", experiment.text));
+  if (const Status written = write_results(outcome, experiment, comparison, json); !written.ok()) {
+    if (outcome.failed == 0) return written.error();
+    // The first thing that went wrong has been told, and says more.
+    spdlog::warn("no report was written: {}", written.error().message);
+    return kFailed;
+  }
   std::vector<std::string> untracked;
   if (!tracking.empty()) {
     LATHE_TRY(const SweepRecord record, sweep_record(root, facts));

@@ -162,7 +162,7 @@ Result<HfQuantization> HfQuantization::from_json(const nlohmann::json& config) {
     }
     return q;
   }
-  return unsupported("a checkpoint quantized by '{}'", method)
+  return unsupported("'quantization_config': a checkpoint quantized by '{}'", method)
       .with_hint("known: bitsandbytes, gptq, awq, compressed-tensors; or use the original");
 }
 
