@@ -53,7 +53,8 @@ class FamilyExport : public ::testing::TestWithParam<std::string> {
   void expect_equal(const Checkpoint& source, const std::string& path, double tolerance) const {
     const auto written = open(path);
     ASSERT_TRUE(written);
-    const auto verified = verify_export(source, *written, {.device = "cpu", .threads = 1, .math = Math::kExact});
+    const auto verified =
+        verify_export(source, *written, {.device = "cpu", .threads = 1, .math = Math::kExact});
     ASSERT_TRUE(verified.ok()) << verified.error().message;
     EXPECT_LE(verified->largest_difference, tolerance * verified->largest_logit);
     EXPECT_GT(verified->largest_logit, 0);

@@ -10,8 +10,9 @@ namespace lathe {
 namespace {
 
 const Engine& engine() {
-  static const Engine opened =
-      open_engine(test::source_file("models/tiny"), {.device = "cpu", .threads = 2, .math = Math::kExact}).value();
+  static const Engine opened = open_engine(test::source_file("models/tiny"),
+                                           {.device = "cpu", .threads = 2, .math = Math::kExact})
+                                   .value();
   return opened;
 }
 
@@ -109,7 +110,8 @@ TEST(Generator, EndsByLengthAndByContext) {
   Request request = request_of("One day", 1 << 20);
   request.stop_at_eos = false;
   const Engine small =
-      open_engine(test::source_file("models/tiny"), {.device = "cpu", .threads = 2, .context = 32, .math = Math::kExact})
+      open_engine(test::source_file("models/tiny"),
+                  {.device = "cpu", .threads = 2, .context = 32, .math = Math::kExact})
           .value();
   const auto completion = generate(small, request);
   ASSERT_TRUE(completion.ok()) << completion.error().message;
@@ -175,8 +177,9 @@ class ScriptTokenizer : public Tokenizer {
 TEST(Generator, StreamsWholeCharacters) {
   // One, two, three and four bytes; a family joined of several; then a character cut short.
   const std::string script = "aé€😀👨‍👩‍👧 日本\xF0\x9F\x98";
-  Engine scripted =
-      open_engine(test::source_file("models/tiny"), {.device = "cpu", .threads = 1, .math = Math::kExact}).value();
+  Engine scripted = open_engine(test::source_file("models/tiny"),
+                                {.device = "cpu", .threads = 1, .math = Math::kExact})
+                        .value();
   scripted.tokenizer = std::make_shared<ScriptTokenizer>(scripted.tokenizer, script);
   Request request = request_of("x", static_cast<int64_t>(script.size()));
   request.stop_at_eos = false;

@@ -120,7 +120,8 @@ TEST(PrefixStore, ForgetsWhatDoesNotFit) {
 
 TEST(Generate, SharesPrefixesOfEveryKeyValueType) {
   for (const KvType type : {KvType::kF16, KvType::kBf16, KvType::kInt8}) {
-    auto opened = open_engine("bundled", {.device = "cpu", .threads = 2, .kv = type, .math = Math::kExact});
+    auto opened =
+        open_engine("bundled", {.device = "cpu", .threads = 2, .kv = type, .math = Math::kExact});
     ASSERT_TRUE(opened.ok());
     const auto requests = few_shot_requests();
     size_t finished = 0;

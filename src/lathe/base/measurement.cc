@@ -21,7 +21,7 @@ std::optional<T> get(const nlohmann::json& j, const char* key) {
 }
 
 // The members of Measurement by type; what else an object holds is its `extra`.
-constexpr std::array kTexts = {"variant", "format",  "task", "metric",
+constexpr std::array kTexts = {"variant", "format", "task",    "metric",
                                "unit",    "better", "verdict", "test"};
 constexpr std::array kNumbers = {"value",     "low",        "high",    "baseline_delta",
                                  "delta_low", "delta_high", "p_value", "p_holm"};

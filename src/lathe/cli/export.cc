@@ -90,8 +90,7 @@ Result<int> run(const Options& options, const Common& common) {
     LATHE_TRY_IN(const auto exported, open_checkpoint(options.out), "reading back");
     EngineOptions engine = common.engine();
     engine.math = Math::kExact;
-    LATHE_TRY_IN(const Verification v, verify_export(*source, *exported, engine),
-                 "reading back");
+    LATHE_TRY_IN(const Verification v, verify_export(*source, *exported, engine), "reading back");
     if (!common.json) print_verification(v);
     json["verification"] = to_json(v);
   }

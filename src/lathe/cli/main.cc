@@ -116,8 +116,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
 #if defined(__GLIBC__)
-  // Otherwise the C library, once it has seen a block of 32 MB freed, takes all smaller ones from its
-  // heap and leaves holes there: 50 MB more with each window of a perplexity over 150,000 tokens.
+  // Otherwise the C library, once it has seen a block of 32 MB freed, takes all smaller ones from
+  // its heap and leaves holes there: 50 MB more with each window of a perplexity over 150,000
+  // tokens.
   mallopt(M_MMAP_THRESHOLD, 4 << 20);
 #endif
   using lathe::cli::print_error;

@@ -17,8 +17,9 @@ struct EngineOptions {
   int threads = 0;      // 0: one per core
   int64_t context = 0;  // 0: the model's own, at most 4096
   KvType kv = KvType::kF32;  // how keys and values are kept
-  // Where LATHE_MATH does not say. Exact products are f32 throughout, so that a score does not depend
-  // on the instruction set, nor, beyond the order of summation, on what else is in the batch.
+  // Where LATHE_MATH does not say. Exact products are f32 throughout, so that a score does not
+  // depend on the instruction set, nor, beyond the order of summation, on what else is in the
+  // batch.
   Math math = Math::kFast;
 };
 

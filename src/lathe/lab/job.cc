@@ -105,15 +105,14 @@ Status run_job(const std::string& path) {
       for (const Measurement& m : measured) rows.push_back(to_json(m));
     }
   }
-  return folder.write("measured.json",
-                      {{"started_ms", started_ms},
-                       {"ended_ms", now_ms()},
-                       {"environment", environment},
-                       {"parameters", engine.model->parameters},
-                       {"format", engine.model->format},
-                       {"preflight", preflights},
-                       {"timings", timings},
-                       {"results", rows}});
+  return folder.write("measured.json", {{"started_ms", started_ms},
+                                        {"ended_ms", now_ms()},
+                                        {"environment", environment},
+                                        {"parameters", engine.model->parameters},
+                                        {"format", engine.model->format},
+                                        {"preflight", preflights},
+                                        {"timings", timings},
+                                        {"results", rows}});
 }
 
 }  // namespace lathe
