@@ -12,7 +12,6 @@
 namespace lathe {
 namespace {
 
-using test::matrix_of;
 using test::open;
 using test::recipe_of;
 

@@ -132,7 +132,8 @@ TEST(Experiment, DocumentationIsTrue) {
   };
   // Tasks that are data describe themselves; those that are code have data of their own.
   for (const TaskKind& kind : task_kinds()) {
-    if (kind.defaults["data"] != "") expect_section(kind.name, kind.description, kind.defaults);
+    if (!kind.defaults["data"].get<std::string>().empty())
+      expect_section(kind.name, kind.description, kind.defaults);
   }
   for (const ProbeKind& kind : probe_kinds()) {
     expect_section(kind.name, kind.description, kind.defaults);

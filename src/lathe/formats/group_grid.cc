@@ -9,7 +9,6 @@
 
 namespace lathe {
 
-using formats::absmax;
 using formats::ceil_div;
 using formats::round_even;
 

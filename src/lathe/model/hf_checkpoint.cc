@@ -23,7 +23,7 @@ class HfCheckpoint : public Checkpoint {
         family_(family),
         file_(std::move(file)),
         files_(std::move(files)),
-        quantization_(std::move(quantization)) {}
+        quantization_(quantization) {}
 
   bool has(const std::string& name) const override { return locate(name).tensor != nullptr; }
   std::vector<std::string> weight_files() const override { return files_; }
@@ -214,9 +214,8 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
   };
   if (!json.contains("tie_word_embeddings")) config.tied = !has_head();
   config.family = family->name;
-  return std::unique_ptr<const Checkpoint>(
-      std::make_unique<HfCheckpoint>(directory, std::move(config), *family, std::move(file),
-                                     std::move(files), std::move(quantization)));
+  return std::unique_ptr<const Checkpoint>(std::make_unique<HfCheckpoint>(
+      directory, std::move(config), *family, std::move(file), std::move(files), quantization));
 }
 
 }  // namespace lathe

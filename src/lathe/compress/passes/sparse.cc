@@ -23,10 +23,10 @@ Result<nlohmann::json> check_pattern_text(const nlohmann::json& value) {
 }  // namespace
 
 Result<SparsePattern> parse_pattern(const nlohmann::json& value) {
-  if (value == "") return SparsePattern{};
+  const std::string text = value.is_string() ? value.get<std::string>() : std::string();
+  if (value.is_string() && text.empty()) return SparsePattern{};
   SparsePattern pattern;
   int used = 0;
-  const std::string text = value.is_string() ? value.get<std::string>() : std::string();
   int keep = 0, of = 0;
   if (std::sscanf(text.c_str(), "%2d:%2d%n", &keep, &of, &used) == 2 &&
       used == static_cast<int>(text.size()) && keep >= 1 && keep < of && of <= 32) {
