@@ -46,6 +46,8 @@ std::vector<Way> ways() {
   return list;
 }
 
+// The name that GoogleTest looks for.
+// NOLINTNEXTLINE(readability-identifier-naming)
 void PrintTo(const Way& way, std::ostream* out) { *out << way.name; }
 
 std::vector<float> multiply(const Way& way, ThreadPool& pool, const WeightMatrix& w,
