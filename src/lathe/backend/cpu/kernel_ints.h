@@ -140,7 +140,10 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
       const int64_t at = (g * x->blocks + b) * x->tokens + first_token;
       CodeSums<kCodes, kBook, kTokens> sums;
       for (int t = 0; t < kTokens; ++t) {
-        sums.low[t][0] = set1_int(-code_zero * x->code_sums[at + t]);
+        // Unsigned: where x holds a NaN the sum may be any integer, and the scale is a NaN.
+        const auto sum = static_cast<uint32_t>(x->code_sums[at + t]);
+        sums.low[t][0] =
+            set1_int(static_cast<int32_t>(0u - static_cast<uint32_t>(code_zero) * sum));
         sums.low[t][1] = sums.high[t][0] = sums.high[t][1] = zero_int();
       }
       for (int64_t k = from; k < to; k += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
