@@ -1,18 +1,13 @@
 #include <immintrin.h>
 
 #include "lathe/backend/cpu/peaks.h"
+#include "lathe/backend/cpu/tiles_amx.h"
 
 namespace lathe::cpu {
 namespace {
 
-// Palette 1: eight tiles of 16 rows of 64 bytes. Constant, and so in memory whole: GCC before 13
-// believes that ldtilecfg reads eight bytes, and drops what else a function has written.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfig) == 64);
+// Constant, and so in memory whole: GCC before 13 believes that ldtilecfg reads eight bytes, and
+// drops what else a function has written.
 const TileConfig kConfig;
 const uint8_t kZeros[16 * 64] = {};
 
