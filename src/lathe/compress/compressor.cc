@@ -14,9 +14,9 @@
 #include "lathe/base/version.h"
 #include "lathe/compress/output_directory.h"
 #include "lathe/compress/plan.h"
-#include "lathe/compress/side_files.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/io/safetensors.h"
+#include "lathe/model/side_files.h"
 
 namespace lathe {
 namespace {

@@ -14,28 +14,14 @@
 #include "lathe/export/hf_schemes.h"
 #include "lathe/export/targets.h"
 #include "lathe/io/atomic_file.h"
-#include "lathe/io/gguf.h"
-#include "lathe/io/gguf_writer.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/hf_names.h"
+#include "lathe/model/side_files.h"
 
 namespace lathe {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kTokenizerFiles[] = {
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "tokenizer.gguf",
-};
 
 // One module of the file: a matrix, or several that are stored as one, their rows in this order.
 struct Module {
@@ -316,22 +302,11 @@ class HfExport {
   }
 
   Status copy_tokenizer(const std::string& directory) {
-    const std::string from = source_.tokenizer_path();
-    std::error_code error;
-    if (!fs::is_directory(from, error)) {
-      LATHE_TRY(const GgufFile file, GgufFile::open(from));
-      if (!file.has("tokenizer.ggml.model")) return {};
+    LATHE_OK(copy_tokenizer_files(source_, directory));
+    if (fs::exists(directory + "/tokenizer.gguf")) {
       report_.notes.emplace_back(
           "the tokenizer comes from a GGUF file and is kept as tokenizer.gguf: Lathe reads it, "
           "transformers needs tokenizer.json of the original");
-      return write_tokenizer_gguf(file, directory + "/tokenizer.gguf");
-    }
-    for (const char* name : kTokenizerFiles) {
-      const fs::path path = fs::path(from) / name;
-      if (!fs::exists(path, error)) continue;
-      if (!fs::copy_file(path, fs::path(directory) / name, error)) {
-        return failed("{}: cannot copy: {}", path.string(), error.message());
-      }
     }
     return {};
   }
