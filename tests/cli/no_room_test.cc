@@ -68,6 +68,19 @@ TEST_F(FullDisk, CompressOverAnOlderModelKeepsIt) {
   EXPECT_EQ(test::run("inspect " + disk("out")).code, 0);
 }
 
+// An export that does not fit leaves nothing behind, whichever files it would have written.
+TEST_F(FullDisk, Export) {
+  for (const char* target : {"gguf", "hf"}) {
+    for (const char* size : {"64k", "1m", "4m"}) {
+      resize(size);
+      const auto outcome = test::run("export " + tiny() + " --to " + target + " -o " +
+                                     disk(std::string("out.") + target));
+      expect_one_error(outcome, 1, {disk("out"), "disk"});
+      EXPECT_EQ(files(), 0u) << target << ' ' << size;
+    }
+  }
+}
+
 TEST_F(FullDisk, Report) {
   fs::create_directories(folder_.file("runs/a"));
   test::write_file(folder_.file("runs/a/run.json"),
