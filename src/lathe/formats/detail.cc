@@ -1,5 +1,9 @@
 #include "lathe/formats/detail.h"
 
+#include <algorithm>
+
+#include "lathe/base/mapped_file.h"
+
 namespace lathe::formats {
 
 std::vector<std::string_view> split_options(std::string_view text) {
@@ -84,11 +88,20 @@ int64_t first_not_finite(DType dtype, const uint8_t* data, int64_t count) {
 }
 
 Status check_finite(DType dtype, const Bytes& bytes, std::string_view part) {
-  const int64_t count = static_cast<int64_t>(bytes.size()) / size_of(dtype);
-  const int64_t bad = first_not_finite(dtype, bytes.data(), count);
-  if (bad < 0) return {};
-  return bad_input("element {} of part '{}' ({}) is infinite or not a number", bad, part,
-                   name_of(dtype));
+  const int64_t size = size_of(dtype);
+  const int64_t count = static_cast<int64_t>(bytes.size()) / size;
+  const int64_t step = kCheckedAtOnce / size;
+  for (int64_t first = 0; first < count; first += step) {
+    const int64_t some = std::min(step, count - first);
+    const Bytes slice =
+        bytes.slice(static_cast<size_t>(first * size), static_cast<size_t>(some * size));
+    if (const int64_t bad = first_not_finite(dtype, slice.data(), some); bad >= 0) {
+      return bad_input("element {} of part '{}' ({}) is infinite or not a number", first + bad,
+                       part, name_of(dtype));
+    }
+    if (step < count) release_pages(slice);
+  }
+  return {};
 }
 
 }  // namespace lathe::formats

@@ -74,6 +74,10 @@ std::vector<std::string_view> split_options(std::string_view text);
 // `option` is prefix + positive integer ("g128", "b64").
 std::optional<int64_t> prefixed_number(std::string_view option, std::string_view prefix);
 
+// A mapped matrix larger than this is checked in slices whose pages are given back at once: a table
+// of 262,144 words would otherwise be in memory twice while it is packed.
+inline constexpr int64_t kCheckedAtOnce = int64_t{8} << 20;
+
 // rows, cols ≥ 1 and rows·cols small enough that no size computed from it overflows.
 Status check_shape(int64_t rows, int64_t cols);
 // One buffer per part, each of exactly the declared size.

@@ -2,6 +2,7 @@
 // they lie in a GGUF file.
 #include <algorithm>
 
+#include "lathe/base/mapped_file.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/gguf_codec.h"
 #include "lathe/formats/gguf_types.h"
@@ -187,22 +188,34 @@ class GgufFormat final : public Format {
   Status validate(std::span<const Bytes> parts, int64_t rows, int64_t cols) const override {
     LATHE_OK(check_part_sizes(*this, parts, rows, cols));
     const int64_t blocks = rows * cols / type_.elems;
-    for (const int at : type_.f16s) {
-      if (at < 0) continue;
-      const uint8_t* field = parts[0].data() + at;
-      for (int64_t b = 0; b < blocks; ++b) {
-        if ((load<uint16_t>(field + b * type_.bytes) & 0x7c00u) == 0x7c00u) {
-          return bad_input(
-              "block {} of row {} in part 'weight' ({}): its scale is infinite or not "
-              "a number",
-              b % (cols / type_.elems), b / (cols / type_.elems), type_.name);
-        }
+    const int64_t step = std::max<int64_t>(1, kCheckedAtOnce / type_.bytes);
+    for (int64_t first = 0; first < blocks; first += step) {
+      const int64_t last = std::min(blocks, first + step);
+      const Bytes slice = parts[0].slice(static_cast<size_t>(first * type_.bytes),
+                                         static_cast<size_t>((last - first) * type_.bytes));
+      if (const int64_t b = first_bad_scale(slice, last - first); b >= 0) {
+        return bad_input(
+            "block {} of row {} in part 'weight' ({}): its scale is infinite or not "
+            "a number",
+            (first + b) % (cols / type_.elems), (first + b) / (cols / type_.elems), type_.name);
       }
+      if (step < blocks) release_pages(slice);
     }
     return {};
   }
 
  private:
+  int64_t first_bad_scale(const Bytes& slice, int64_t blocks) const {
+    for (const int at : type_.f16s) {
+      if (at < 0) continue;
+      const uint8_t* field = slice.data() + at;
+      for (int64_t b = 0; b < blocks; ++b) {
+        if ((load<uint16_t>(field + b * type_.bytes) & 0x7c00u) == 0x7c00u) return b;
+      }
+    }
+    return -1;
+  }
+
   const Type& type_;
 };
 

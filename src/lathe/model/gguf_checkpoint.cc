@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "lathe/base/mapped_file.h"
 #include "lathe/formats/gguf_types.h"
 #include "lathe/io/gguf.h"
 #include "lathe/model/checkpoint_kinds.h"
@@ -132,6 +133,7 @@ class GgufCheckpoint : public Checkpoint {
       std::memcpy(out + static_cast<size_t>(r) * row_bytes,
                   source.data() + static_cast<size_t>(from) * row_bytes, row_bytes);
     }
+    release_pages(source);  // the copy takes its place
     return bytes;
   }
 

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "lathe/backend/cpu/packed.h"
+#include "lathe/base/mapped_file.h"
 #include "lathe/formats/gguf_blocks.h"
 #include "lathe/formats/gguf_types.h"
 #include "lathe/formats/layouts.h"
@@ -115,9 +116,25 @@ void make_book(PackedView& v) {
   }
 }
 
+// Gives the pages of a mapped matrix back while it is packed: a table of 262,144 words would
+// otherwise be in memory twice. `panel` is what has just been packed of the range that began at
+// `begin` and ends at `end`.
+void release_packed(const WeightMatrix& w, int64_t begin, int64_t panel, int64_t end) {
+  constexpr int64_t kStep = int64_t{1} << 20;
+  const Bytes& source = w.parts()[0];
+  const int64_t row_bytes = static_cast<int64_t>(source.size()) / w.rows();
+  const int64_t panels = std::max<int64_t>(1, kStep / (row_bytes * kPanel + 1));
+  const int64_t done = panel + 1 - begin;
+  if (done % panels != 0 && panel + 1 != end) return;
+  const int64_t first = begin + (done - 1) / panels * panels;
+  const int64_t rows = std::min(w.rows(), (panel + 1) * kPanel) - first * kPanel;
+  release_pages(source.slice(static_cast<size_t>(first * kPanel * row_bytes),
+                             static_cast<size_t>(rows * row_bytes)));
+}
+
 // fill(row, codes, place) for every row, then interleaves; panels in parallel.
 template <typename Fill>
-void fill_rows(const PackedStorage& s, ThreadPool& pool, Fill fill) {
+void fill_rows(const PackedStorage& s, const WeightMatrix& w, ThreadPool& pool, Fill fill) {
   const PackedView& v = s.view;
   const int64_t columns = (v.cols + kColumnUnit - 1) / kColumnUnit * kColumnUnit;
   const int64_t panels = (v.rows + kPanel - 1) / kPanel;
@@ -130,6 +147,7 @@ void fill_rows(const PackedStorage& s, ThreadPool& pool, Fill fill) {
         fill(panel * kPanel + lane, codes.data() + lane * columns, Place{panel, lane, v});
       }
       interleave(s, panel, codes.data(), columns);
+      release_packed(w, begin, panel, end);
     }
   });
 }
@@ -176,6 +194,7 @@ PackedStorage float_pack(const WeightMatrix& w, ThreadPool& pool) {
           }
         }
       }
+      release_packed(w, begin, panel, end);
     }
   });
   return s;
@@ -192,7 +211,7 @@ PackedStorage int8_pack(const WeightMatrix& w, ThreadPool& pool) {
   const IntLayout layout = int_layout(w.format());
   PackedStorage s = shaped(w, Codes::kInt8, layout.group, Scales::kF32);
   s.allocate(false, false, false);
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     std::memcpy(codes, w.parts()[0].data() + row * w.cols(), static_cast<size_t>(w.cols()));
     for (int64_t g = 0; g < s.view.groups; ++g) {
       const float stored = load<float>(w.parts()[1].data(), row * s.view.groups + g);
@@ -215,7 +234,7 @@ PackedStorage int4_pack(const WeightMatrix& w, ThreadPool& pool) {
   s.view.code_zero = layout.asymmetric ? 0 : 8;
   s.allocate(layout.asymmetric, false, false);
   const int64_t stride = (w.cols() + 1) / 2;
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     const uint8_t* packed = w.parts()[0].data() + row * stride;
     for (int64_t i = 0; i < stride; ++i) {
       codes[2 * i] = packed[i] & 15;
@@ -250,7 +269,7 @@ PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
   std::copy(source.code.begin(), source.code.end(), s.view.table);
   make_book(s.view);
   s.allocate(false, false, false);
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     for (int64_t k = 0; k < cols; ++k) {
       const int64_t i = row * cols + k;
       codes[k] = i % 2 ? source.codes[i / 2] & 15 : source.codes[i / 2] >> 4;
@@ -312,7 +331,7 @@ PackedStorage small_pack(const WeightMatrix& w, ThreadPool& pool) {
   s.view.high_bits = five ? 1 : 0;
   s.allocate(false, offset, false);
   const int64_t block_bytes = ggml_type_info(static_cast<uint32_t>(type))->block_bytes;
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     const uint8_t* block = w.parts()[0].data() + row * s.view.groups * block_bytes;
     for (int64_t g = 0; g < s.view.groups; ++g, block += block_bytes, codes += kSmall) {
       put(s.scales, place.group(g), load<uint16_t>(block));
@@ -442,7 +461,7 @@ PackedStorage super_pack(const WeightMatrix& w, ThreadPool& pool) {
     s.view.high_table[i] = static_cast<float>((i & ((1 << t.high_bits) - 1)) << low_bits);
   }
   s.allocate(false, false, t.mins);
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     const int64_t supers = w.cols() / kSuper;
     const uint8_t* source = w.parts()[0].data();
     for (int64_t i = 0; i < supers; ++i, codes += kSuper) {
