@@ -8,6 +8,7 @@
 #include "lathe/backend/cpu/kernel_tables.h"
 #include "lathe/backend/cpu/linear.h"
 #include "lathe/backend/cpu/packed.h"
+#include "lathe/base/mapped_file.h"
 
 namespace lathe {
 namespace {
@@ -93,6 +94,11 @@ class CpuOps final : public Ops {
       table.decode_rows(id, id + 1, out.mutable_row(r));
       if (scale != 1.0f) kernels_.scale(out.mutable_row(r), scale, out.cols());
     });
+    // The system maps the neighbours of each row that is read, 64 KB: a prompt of 512 scattered
+    // words would keep 33 MB of a mapped table in memory.
+    if (ids.size() >= 64) {
+      for (const Bytes& part : table.parts()) release_pages(part);
+    }
     return out;
   }
 
