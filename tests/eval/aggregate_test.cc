@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lathe/base/rng.h"
+#include "lathe/eval/metrics/statistics.h"
 #include "lathe/eval/task.h"
 
 namespace lathe {
@@ -120,6 +121,22 @@ TEST(HolmCorrect, TakesBackVerdictsThatTheTableDoesNotBear) {
   EXPECT_EQ(rows[2].verdict, "=");
   EXPECT_FALSE(rows[2].p_holm);
   EXPECT_DOUBLE_EQ(*rows[3].p_holm, 0.6);
+}
+
+TEST(HolmCorrect, SaysHowManySamplesTheTableWouldNeed) {
+  std::vector<Measurement> rows(3);
+  rows[0].p_value = 0.03, rows[0].verdict = "worse", rows[0].decisive_n = 500;
+  rows[1].p_value = 0.001, rows[1].verdict = "worse", rows[1].decisive_n = 90;
+  rows[2].p_value = 0.6, rows[2].verdict = "undecided", rows[2].decisive_n = 10000;
+  std::vector<Measurement*> all = {&rows[0], &rows[1], &rows[2]};
+  holm_correct(all);
+  // One is decided and makes way: 2.5 % of both sides for each of the two that are left.
+  EXPECT_EQ(*rows[0].decisive_n, *samples_for_comparisons(500, 2));
+  EXPECT_GT(*rows[0].decisive_n, 550);
+  EXPECT_EQ(*rows[1].decisive_n, 90);
+  const auto once = rows;
+  holm_correct(all);
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(to_json(rows[i]), to_json(once[i]));
 }
 
 }  // namespace

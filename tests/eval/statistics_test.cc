@@ -335,6 +335,23 @@ TEST(SamplesToDecide, EqualsStatsmodels) {
   EXPECT_FALSE(samples_to_decide_right_wrong(0.1, 0.1));
 }
 
+TEST(SamplesForComparisons, FollowsStatsmodelsAtTheStricterLevel) {
+  for (const auto& row : golden()["decisive_comparisons"]) {
+    const auto alone = samples_to_decide(row[0].get<double>(), row[1].get<double>());
+    const auto ours = samples_for_comparisons(alone.value(), row[2].get<int64_t>());
+    // `alone` is rounded up already.
+    EXPECT_NEAR(static_cast<double>(*ours), row[3].get<double>(), 3) << row;
+  }
+  EXPECT_EQ(samples_for_comparisons(77, 1), 77);
+  EXPECT_FALSE(samples_for_comparisons(999'000'000, 10));
+}
+
+TEST(NormalQuantile, EqualsScipys) {
+  for (const auto& row : golden()["normal_quantiles"]) {
+    EXPECT_NEAR(normal_quantile(row[0].get<double>()), row[1].get<double>(), 1e-12) << row;
+  }
+}
+
 TEST(Wilson, SolvesItsEquation) {
   for (const auto& row : golden()["wilson"]) {
     const Interval w = wilson_interval(row[0].get<int64_t>(), row[1].get<int64_t>());

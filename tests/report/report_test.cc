@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "lathe/report/comparison.h"
 #include "lathe/report/html.h"
 #include "lathe/report/table.h"
@@ -46,6 +49,47 @@ TEST(Table, MissingAndFailedCellsAreSaid) {
       terminal_table(compare_runs({run_with("a", 90, 1e6, 10), failed}), false);
   EXPECT_NE(text.find("z failed: no room"), std::string::npos);
   EXPECT_EQ(text.find('\033'), std::string::npos);
+}
+
+TEST(Table, DifferencesCarryTheirVerdictInWords) {
+  std::vector<lathe::Run> runs;
+  for (const char* verdict : {"=", "worse", "better", "undecided"}) {
+    runs.push_back(run_with(verdict, 90, 1e6, 10));
+    runs.back().results[0].unit = "%";
+    runs.back().results[0].baseline_delta = -1.25;
+    runs.back().results[0].verdict = verdict;
+  }
+  runs[3].results[0].decisive_n = 1234;
+  for (const std::string& text :
+       {terminal_table(compare_runs(runs), false), markdown_table(compare_runs(runs))}) {
+    for (const char* cell : {"90.0 (-1.2 =)", "90.0 (-1.2 worse)", "90.0 (-1.2 better)",
+                             "90.0 (-1.2 undecided, n 1,234)"}) {
+      EXPECT_NE(text.find(cell), std::string::npos) << cell << " in\n" << text;
+    }
+  }
+  runs[3].results[0].decisive_n.reset();  // not computed for corpus scores
+  EXPECT_NE(terminal_table(compare_runs(runs), false).find("(-1.2 undecided)"), std::string::npos);
+}
+
+TEST(Csv, EveryLineHasTheColumnsOfItsHead) {
+  lathe::Run failed = run_with("z", 0, 0, 0);
+  failed.status = "failed";
+  lathe::Run run = run_with("a", 90, 1e6, 10);
+  run.results[0].p_value = 0.25;
+  run.results[0].p_holm = 0.5;
+  run.results[0].decisive_n = 77;
+  run.results[0].test = "mcnemar";
+  std::istringstream lines(csv_rows({run, failed}));
+  std::string head;
+  std::getline(lines, head);
+  EXPECT_NE(head.find("verdict,test,p_value,p_holm,decisive_n"), std::string::npos) << head;
+  const auto columns = [](const std::string& line) { return std::ranges::count(line, ','); };
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    EXPECT_EQ(columns(line), columns(head)) << line;
+    if (count == 0) EXPECT_NE(line.find(",mcnemar,0.25,0.5,77,"), std::string::npos) << line;
+  }
+  EXPECT_EQ(count, 4);
 }
 
 TEST(Csv, FieldsWithCommasAreQuoted) {

@@ -80,9 +80,9 @@ def connor(b, c):
     return math.ceil(((za * math.sqrt(b + c) + zb * math.sqrt(b + c - (b - c) ** 2)) / abs(b - c)) ** 2)
 
 
-def decisive(mean, deviation):
+def decisive(mean, deviation, comparisons=1):
     """One-sample normal test, statsmodels; its far tail is below the rounding up."""
-    n = NormalIndPower().solve_power(abs(mean) / deviation, alpha=0.05, power=0.8, ratio=0, alternative="two-sided")
+    n = NormalIndPower().solve_power(abs(mean) / deviation, alpha=0.05 / comparisons, power=0.8, ratio=0, alternative="two-sided")
     return max(2, math.ceil(n))
 
 
@@ -133,6 +133,8 @@ def main():
                  [[0.01, 0.04, 0.03, 0.005], [0.9, 0.2], [0.04], [0.001] * 3 + [0.02, 0.02, 0.6],
                   rng.uniform(0, 0.2, 40).round(5).tolist()]],
         "decisive": [[m, d, decisive(m, d)] for m, d in [(1.0, 10.0), (-0.3, 2.5), (0.02, 0.4), (2.0, 7.0)]],
+        "decisive_comparisons": [[m, d, c, decisive(m, d, c)] for m, d in [(1.0, 10.0), (0.02, 0.4)] for c in [1, 2, 10, 250]],
+        "normal_quantiles": [[q, float(scipy.stats.norm.ppf(q))] for q in [1e-9, 0.0001, 0.025, 0.3, 0.5, 0.8, 0.975, 0.99999]],
         "decisive_right_wrong": [[b, c, connor(b, c)] for b, c in
                                  [(0.1, 0.05), (0.02, 0.03), (0.3, 0.2), (0.0, 0.01), (0.25, 0.249)]],
         "wilson": [[k, m, wilson(k, m)] for k, m in [(0, 1), (1, 1), (0, 20), (20, 20), (3, 7), (50, 100), (812, 1319)]],

@@ -16,6 +16,11 @@ export interface Result {
   delta_low?: number | null;
   delta_high?: number | null;
   verdict?: string | null;
+  p_value?: number | null;
+  /** Corrected for the variants of the sweep. */
+  p_holm?: number | null;
+  /** Samples that would decide a difference of this size. */
+  decisive_n?: number | null;
 }
 
 export interface Sample {
@@ -125,7 +130,7 @@ function checkEach(list: unknown, where: string, check: (item: Fields, where: st
 function checkResult(r: Fields, where: string): void {
   need(r['task'], 'string', `${where}.task`);
   need(r['metric'], 'string', `${where}.metric`);
-  for (const key of ['value', 'low', 'high', 'n', 'baseline_delta', 'delta_low', 'delta_high']) allow(r[key], 'number', `${where}.${key}`);
+  for (const key of ['value', 'low', 'high', 'n', 'baseline_delta', 'delta_low', 'delta_high', 'p_value', 'p_holm', 'decisive_n']) allow(r[key], 'number', `${where}.${key}`);
   for (const key of ['format', 'unit', 'better', 'verdict', 'convention']) allow(r[key], 'string', `${where}.${key}`);
 }
 

@@ -1,6 +1,6 @@
 // How a comparison with the baseline is shown: sign, word and colour together, so that colour is never alone.
 import { h } from './dom';
-import { delta, interval } from './format';
+import { count, delta, interval, significant } from './format';
 import type { Metric } from './metrics';
 import type { Result } from './data';
 
@@ -16,7 +16,7 @@ const MEANING: Record<string, string> = {
   same: 'The difference is too small to matter',
   better: 'Decidedly better than the baseline on the same samples',
   worse: 'Decidedly worse than the baseline on the same samples',
-  undecided: 'The interval of the paired difference holds zero: more samples are needed to decide',
+  undecided: 'Could be chance, with so many variants compared: more samples are needed to decide',
 };
 
 export function verdictWord(verdict: string | null | undefined): string {
@@ -30,12 +30,15 @@ export function verdictChip(metric: Metric, r: Result, withWord = false): HTMLEl
   const known = r.verdict ? SIGNS[r.verdict] : undefined;
   const tone = known?.tone ?? 'undecided';
   const range = interval(metric, r.delta_low, r.delta_high);
+  const enough = r.verdict === 'undecided' ? (r.decisive_n ?? null) : null;
   const title = [
     known ? MEANING[known.tone] : r.verdict ? `Verdict: ${r.verdict}` : 'Difference from the baseline',
     range ? `difference ${range}` : null,
+    r.p_holm === null || r.p_holm === undefined ? null : `p = ${significant(r.p_holm, 2)} (Holm, over the sweep's variants)`,
+    enough === null ? null : `about ${count(enough)} samples would decide a difference of this size`,
   ].filter(Boolean).join('; ');
   return h('span', { class: `chip ${r.verdict ? tone : 'neutral'}`, title },
     known ? h('span', { 'aria-hidden': 'true', class: 'sign' }, known.sign) : null,
     difference === null || difference === undefined ? null : delta(metric, difference),
-    withWord ? ` ${verdictWord(r.verdict)}` : h('span', { class: 'visually-hidden' }, ` ${verdictWord(r.verdict)}`));
+    withWord ? ` ${verdictWord(r.verdict)}${enough === null ? '' : `, n ${count(enough)}`}` : h('span', { class: 'visually-hidden' }, ` ${verdictWord(r.verdict)}`));
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "lathe/cli/command.h"
+#include "lathe/lab/sweep_verdicts.h"
 #include "lathe/report/html.h"
 #include "lathe/serve/dashboard.h"
 
@@ -20,7 +21,10 @@ Result<int> dashboard(const Options& options, const Common& common) {
   DashboardOptions settings;
   settings.folders = options.folders;
   settings.port = options.port;
-  settings.data = report_data;
+  settings.data = [](std::vector<Run> runs, const std::string& title) {
+    correct_verdicts(runs);
+    return report_data(runs, title);
+  };
   settings.page = [](const nlohmann::json& data) { return report_page(data, true); };
   LATHE_TRY(const auto server, Dashboard::open(std::move(settings)));
   if (common.json) {

@@ -1,6 +1,7 @@
 #include "lathe/cli/command.h"
 #include "lathe/cli/outputs.h"
 #include "lathe/io/atomic_file.h"
+#include "lathe/lab/sweep_verdicts.h"
 #include "lathe/report/html.h"
 #include "lathe/report/table.h"
 
@@ -45,6 +46,7 @@ Result<int> report(const Options& options, const Common& common) {
     LATHE_TRY(auto found, load_runs(folder));
     for (Run& run : found) runs.push_back(std::move(run));
   }
+  correct_verdicts(runs);
   const std::string title =
       !options.title.empty() ? options.title : runs[0].experiment.value("name", "Lathe report");
   const Comparison comparison = compare_runs(runs);

@@ -225,12 +225,16 @@ void holm_correct(std::span<Measurement* const> rows) {
   std::vector<double> p_values;
   for (const Measurement* row : rows) p_values.push_back(row->p_value.value_or(NAN));
   const std::vector<double> adjusted = holm(p_values);
+  // Those that are decided make way: the next is tested as one of the others.
+  int64_t others = 0;
+  for (const double p : adjusted) others += p >= 1 - kConfidence ? 1 : 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     Measurement& row = *rows[i];
-    if (!row.p_value) continue;
+    if (!row.p_value || row.p_holm) continue;
     row.p_holm = adjusted[i];
-    const bool decided = row.verdict == "better" || row.verdict == "worse";
-    if (decided && adjusted[i] >= 1 - kConfidence) row.verdict = "undecided";
+    if (adjusted[i] < 1 - kConfidence) continue;
+    if (row.verdict == "better" || row.verdict == "worse") row.verdict = "undecided";
+    if (row.decisive_n) row.decisive_n = samples_for_comparisons(*row.decisive_n, others);
   }
 }
 

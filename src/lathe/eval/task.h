@@ -86,7 +86,8 @@ std::vector<Measurement> aggregate(const Task& task, const std::vector<Sample>& 
 
 // Corrects the verdicts of a table for the number of comparisons that it makes (Holm): sets p_holm
 // of every row with a p-value, and turns "better" and "worse" into "undecided" where the corrected
-// p-value no longer decides. Rows of single comparisons, uncorrected, go in.
+// p-value no longer decides. The decisive_n of what stays undecided becomes the number of samples
+// that would decide it at the level that is left to it. Rows that have a p_holm keep all they have.
 void holm_correct(std::span<Measurement* const> rows);
 
 }  // namespace lathe

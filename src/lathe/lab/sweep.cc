@@ -12,6 +12,7 @@
 #include "lathe/compress/compressor.h"
 #include "lathe/lab/finish_run.h"
 #include "lathe/lab/run_process.h"
+#include "lathe/lab/sweep_verdicts.h"
 #include "lathe/profile/environment.h"
 
 namespace lathe {
@@ -66,6 +67,7 @@ class Sweep {
     while (!active_.empty()) LATHE_OK(wait_for_one());
     LATHE_CHECK(waiting_.empty());
     restore_file_order();
+    correct_verdicts(outcome_.runs);
     return std::move(outcome_);
   }
 

@@ -18,8 +18,8 @@ struct SweepOutcome {
   int64_t failed = 0, reused = 0;
   int64_t no_room = 0;  // of those that failed: refused because they would not fit into memory
 };
-// `on_run` hears of each run as it ends, one at a time. A failed run is recorded and the sweep goes
-// on.
+// `on_run` hears of each run as it ends, one at a time, with the verdicts of that run alone; those
+// of the outcome are corrected for the whole sweep. A failed run is recorded and the sweep goes on.
 Result<SweepOutcome> sweep(const Experiment& experiment, const SweepOptions& options,
                            const std::function<void(const Run&)>& on_run = {});
 

@@ -58,12 +58,17 @@ std::string delta_of(const Measurement& m) {
   return sign + size;
 }
 
+std::string verdict_of(const Measurement& m) {
+  if (m.verdict != "undecided" || !m.decisive_n) return m.verdict;
+  return fmt::format("undecided, n {}", thousands(static_cast<double>(*m.decisive_n)));
+}
+
 Cell cell_of(const Measurement* m, bool quality) {
   if (!m) return {"–", ""};
   std::string text = human(m->value, m->unit);
   if (!quality) return {text, ""};
   if (m->baseline_delta) {
-    text += fmt::format(" ({}{})", delta_of(*m), m->verdict == "undecided" ? "?" : "");
+    text += fmt::format(" ({} {})", delta_of(*m), verdict_of(*m));
   } else if (m->low && m->high) {
     text += fmt::format(" [{}, {}]", human(*m->low, m->unit), human(*m->high, m->unit));
   }
@@ -171,8 +176,10 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
   }
   std::string legend =
       "★ on the Pareto front (m: quality against memory, s: against decode speed); (±) paired "
-      "difference "
-      "from the baseline, ? = undecided at 95 %\n";
+      "difference from the baseline\n"
+      "and its verdict at 95 %, corrected for the variants of a column (Holm); undecided, n: so "
+      "many "
+      "samples would decide a difference of this size\n";
   if (colour) legend = kDim + legend + kReset;
   return render(rows, 3, colour) + legend + failures;
 }
@@ -200,20 +207,22 @@ std::string markdown_table(const Comparison& comparison) {
 std::string csv_rows(const std::vector<Run>& runs) {
   std::string out =
       "run,model,variant,format,task,metric,value,low,high,n,unit,better,baseline_delta,delta_low,"
-      "delta_high,verdict,convention,status\n";
+      "delta_high,verdict,test,p_value,p_holm,decisive_n,convention,status\n";
   for (const Run& run : runs) {
     const std::string model = run.model.is_object() ? run.model.value("path", "") : "";
     if (run.status != "done") {
-      out += fmt::format("{},{},{},,,,,,,,,,,,,,,{}\n", csv_field(run.id), csv_field(model),
+      out += fmt::format("{},{},{},,,,,,,,,,,,,,,,,,,{}\n", csv_field(run.id), csv_field(model),
                          csv_field(run.variant), csv_field(run.status));
       continue;
     }
     for (const Measurement& m : run.results) {
-      out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+      out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
                          csv_field(run.id), csv_field(model), csv_field(m.variant),
                          csv_field(m.format), m.task, m.metric, m.value, csv_number(m.low),
                          csv_number(m.high), m.n, m.unit, m.better, csv_number(m.baseline_delta),
-                         csv_number(m.delta_low), csv_number(m.delta_high), m.verdict,
+                         csv_number(m.delta_low), csv_number(m.delta_high), m.verdict, m.test,
+                         csv_number(m.p_value), csv_number(m.p_holm),
+                         m.decisive_n ? fmt::format("{}", *m.decisive_n) : "",
                          m.extra.value("convention", ""), run.status);
     }
   }

@@ -297,4 +297,25 @@ std::optional<int64_t> samples_to_decide_right_wrong(double only_baseline, doubl
                       difference);
 }
 
+std::optional<int64_t> samples_for_comparisons(int64_t samples, int64_t comparisons) {
+  LATHE_CHECK(samples > 0 && comparisons > 0);
+  if (comparisons == 1) return samples;
+  const double level = (1 - kConfidence) / static_cast<double>(comparisons);
+  const double stricter =
+      (normal_quantile(1 - level / 2) + kPowerQuantile) / (kNormalQuantile + kPowerQuantile);
+  return sample_count(std::sqrt(static_cast<double>(samples)) * stricter);
+}
+
+double normal_quantile(double q) {
+  LATHE_CHECK(q > 0 && q < 1);
+  // Halving on the tail that is below 1/2, where erfc() keeps its digits.
+  const double tail = std::min(q, 1 - q);
+  double low = 0, high = 40;
+  for (int i = 0; i < 80; ++i) {
+    const double middle = (low + high) / 2;
+    (0.5 * std::erfc(middle / std::sqrt(2.0)) > tail ? low : high) = middle;
+  }
+  return q < 0.5 ? -low : low;
+}
+
 }  // namespace lathe

@@ -122,5 +122,11 @@ inline constexpr double kPower = 0.8;
 std::optional<int64_t> samples_to_decide(double mean, double deviation);
 // Right or wrong (Connor 1987): of all samples, the shares that only one of the two gets right.
 std::optional<int64_t> samples_to_decide_right_wrong(double only_baseline, double only_variant);
+// From either: the number that would decide it as one of `comparisons` ≥ 1, each tested at
+// (1 − kConfidence) / comparisons. Absent above 10⁹.
+std::optional<int64_t> samples_for_comparisons(int64_t samples, int64_t comparisons);
+
+// The q-quantile (0 < q < 1) of the standard normal distribution.
+double normal_quantile(double q);
 
 }  // namespace lathe
