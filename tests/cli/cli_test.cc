@@ -50,6 +50,34 @@ TEST(Cli, CompressThenEvaluate) {
   EXPECT_LT(json["results"][0]["value"].get<double>(), 10.0);
 }
 
+TEST(Cli, KeptMatricesAreInspected) {
+  test::TemporaryFolder folder;
+  const std::string out = folder.file("mixed");
+  const Outcome compressed =
+      run("compress " + model() + " -o " + out +
+          " --format int4:g32 --keep model.embed_tokens=int8:row --keep '/layers\\.[01]\\./=bf16'");
+  ASSERT_EQ(compressed.code, 0) << compressed.err;
+  const Outcome text = run("inspect " + out + " --matrices");
+  EXPECT_NE(text.out.find("model.layers.1.mlp.down_proj"), std::string::npos) << text.out;
+  const auto json = nlohmann::json::parse(run("inspect " + out + " --json").out);
+  std::map<std::string, int> count;
+  for (const auto& matrix : json["model"]["matrices"]) {
+    const std::string name = matrix["name"], format = matrix["format"];
+    ++count[format];
+    EXPECT_EQ(format, name == "model.embed_tokens" ? "int8:row"
+                      : name.find("layers.0.") != std::string::npos ||
+                              name.find("layers.1.") != std::string::npos
+                          ? "bf16"
+                          : "int4:g32")
+        << name;
+  }
+  EXPECT_EQ(count.size(), 3u);
+  test::expect_one_error(run("compress " + model() + " -o " + out + "2 --keep lm_head=bf16"), 2,
+                         {"lm_head", "embedding table"});
+  test::expect_one_error(run("compress " + model() + " -o " + out + "2 --keep 'x=int5'"), 2,
+                         {"--keep 'x=int5'", "unknown format"});
+}
+
 class CliSweep : public ::testing::Test {
  protected:
   void SetUp() override {

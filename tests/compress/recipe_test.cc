@@ -107,6 +107,8 @@ TEST(Recipe, MistakesAreNamed) {
       {"{embeddings: int9}", "embeddings: unknown format", ""},
       {"{overrides: {match: x}}", "overrides: must be a list", ""},
       {"{overrides: [{format: f16}]}", "overrides[0]: 'match' is missing", ""},
+      {"{overrides: [{match: '', format: f16}]}", "overrides[0]: match: an empty pattern", ""},
+      {"{overrides: [{match: '/layers[/', format: f16}]}", "overrides[0]: match: /layers[/", ""},
       {"{overrides: [{match: x}]}", "neither 'format' nor 'sparsity'", ""},
       {"{overrides: [{match: x, format: f16, spars: 1}]}", "unknown key 'spars'", ""},
       {"{format: f16, overrides: [{match: x, sparsity: 0.1}]}", "no pass prunes", ""},
@@ -145,6 +147,44 @@ TEST(Recipe, Globs) {
   EXPECT_FALSE(glob_matches("", "lm_head"));
   EXPECT_FALSE(glob_matches("lm", "lm_head"));
   EXPECT_FALSE(glob_matches("*a*a*a*a*a*a*a*a*b", std::string(5000, 'a')));
+}
+
+TEST(Recipe, PatternsAreGlobsOrRegularExpressions) {
+  EXPECT_TRUE(pattern_matches("*.up_proj", "model.layers.10.mlp.up_proj"));
+  EXPECT_TRUE(pattern_matches("/layers\\.[01]\\./", "model.layers.1.mlp.up_proj"));
+  EXPECT_FALSE(pattern_matches("/layers\\.[01]\\./", "model.layers.10.mlp.up_proj"));
+  EXPECT_TRUE(pattern_matches("/^lm_head$/", "lm_head"));
+  EXPECT_FALSE(pattern_matches("/^head/", "lm_head"));
+}
+
+TEST(Recipe, KeepIsAnOverride) {
+  const auto with = [](const std::string& yaml, const std::vector<std::string>& kept) {
+    Recipe made = recipe(yaml);
+    for (const std::string& text : kept) EXPECT_TRUE(keep(made, text).ok()) << text;
+    return made.hash();
+  };
+  EXPECT_EQ(with("{format: nf4}", {"lm_head", "/[01]/=bf16"}),
+            recipe("{format: nf4, overrides: [{match: lm_head, format: keep}, "
+                   "{match: '/[01]/', format: bf16}]}")
+                .hash());
+  EXPECT_EQ(with("{}", {"*.0.*=int8"}),
+            recipe("{overrides: [{match: '*.0.*', format: int8}]}").hash());
+  // What is kept is not pruned, unless it says how much.
+  EXPECT_EQ(with("{format: nf4, prune: 'magnitude:0.5'}", {"*.0.*=bf16", "*.1.*=int8@0.25"}),
+            recipe("{format: nf4, prune: 'magnitude:0.5', overrides: [{match: '*.0.*', "
+                   "format: bf16, sparsity: 0}, {match: '*.1.*', format: int8, sparsity: 0.25}]}")
+                .hash());
+  for (const auto& [text, message] : {std::pair{"x=int5", "unknown format"},
+                                      {"x=int8@2", "from 0 to 0.95"},
+                                      {"x=int8@half", "'half' is no number"},
+                                      {"/a[/=int8", "/a[/"},
+                                      {"=int8", "empty"},
+                                      {"x=int8@0.5", "no pass prunes"}}) {
+    Recipe made = recipe("{format: nf4}");
+    const Status status = keep(made, text);
+    ASSERT_FALSE(status.ok()) << text;
+    EXPECT_THAT(status.error().message, HasSubstr(message));
+  }
 }
 
 // The registry makes the test: each pass describes itself and its defaults are valid.

@@ -9,6 +9,7 @@ namespace {
 
 struct Options {
   std::string model, out, recipe, format, method, prune, calibration;
+  std::vector<std::string> keep;
   int64_t samples = 0, length = 0;
   bool overwrite = false, layers = false;
 };
@@ -19,7 +20,7 @@ Result<Recipe> given_recipe(const Options& options) {
     if (flags) return bad_input("give a recipe file, or --format, --method and --prune, not both");
     return load_recipe(options.recipe);
   }
-  if (!flags) {
+  if (!flags && options.keep.empty()) {
     return bad_input("nothing to do")
         .with_hint("give --format SPEC, --prune METHOD:SPARSITY or -r FILE");
   }
@@ -45,6 +46,9 @@ Result<Recipe> given_recipe(const Options& options) {
 // With the calibration of the command line in place of the recipe's.
 Result<Recipe> recipe_of(const Options& options, const Common& common) {
   LATHE_TRY(Recipe recipe, given_recipe(options));
+  for (const std::string& entry : options.keep) {
+    LATHE_OK_IN(keep(recipe, entry), fmt::format("--keep '{}'", entry));
+  }
   nlohmann::json j = recipe.calibration ? to_json(*recipe.calibration) : nlohmann::json::object();
   if (!options.calibration.empty()) {
     j["data"] = options.calibration;
@@ -117,6 +121,10 @@ Body add_compress(CLI::App& app, const Common& common) {
   app.add_option("--format", options->format, "Format of the linear layers, for example int4:g128");
   app.add_option("--method", options->method, "How to quantize (default: rtn)");
   app.add_option("--prune", options->prune, "METHOD:SPARSITY, for example magnitude:0.5");
+  app.add_option("--keep", options->keep,
+                 "PATTERN[=FORMAT[@SPARSITY]]: matrices that are stored otherwise, for example "
+                 "'model.layers.0.*=bf16'; may be given several times")
+      ->allow_extra_args(false);
   app.add_option("--calibration", options->calibration,
                  "Text or .jsonl file that gptq, wanda and sparsegpt look at");
   app.add_option("--samples", options->samples, "Samples of it (128)");

@@ -8,6 +8,12 @@ namespace {
 struct Sizes {
   int64_t parameters = 0, linear_parameters = 0, stored_bytes = 0, linear_bytes = 0;
   std::map<std::string, int64_t> bytes_by_format;
+  struct Stored {
+    MatrixInfo info;
+    std::string format;
+    int64_t bytes;
+  };
+  std::vector<Stored> matrices;
 };
 
 Result<Sizes> sizes_of(const Checkpoint& checkpoint) {
@@ -17,6 +23,7 @@ Result<Sizes> sizes_of(const Checkpoint& checkpoint) {
     s.parameters += info.rows * info.cols;
     s.stored_bytes += matrix.bytes();
     s.bytes_by_format[matrix.format().spec()] += matrix.bytes();
+    s.matrices.push_back({info, matrix.format().spec(), matrix.bytes()});
     if (info.layer < 0) continue;
     s.linear_parameters += info.rows * info.cols;
     s.linear_bytes += matrix.bytes();
@@ -80,8 +87,33 @@ void print(const Checkpoint& checkpoint, const Sizes& sizes, const std::vector<M
   }
 }
 
-Result<int> inspect(const std::string& model, const Common& common) {
-  LATHE_TRY(const std::string path, resolve_model(model));
+void print_matrices(const Sizes& sizes) {
+  fmt::print("\n  matrix\n");
+  for (const auto& [info, format, bytes] : sizes.matrices) {
+    fmt::print("  {:<44} {:<14} {:>6} × {:<6} {:>9}\n", info.name, format, info.rows, info.cols,
+               human(static_cast<double>(bytes), "bytes"));
+  }
+}
+
+nlohmann::json json_of(const Sizes& sizes) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& [info, format, bytes] : sizes.matrices) {
+    out.push_back({{"name", info.name},
+                   {"format", format},
+                   {"rows", info.rows},
+                   {"cols", info.cols},
+                   {"bytes", bytes}});
+  }
+  return out;
+}
+
+struct Options {
+  std::string model;
+  bool matrices = false;
+};
+
+Result<int> inspect(const Options& options, const Common& common) {
+  LATHE_TRY(const std::string path, resolve_model(options.model));
   LATHE_TRY(const auto checkpoint, open_checkpoint(path));
   LATHE_TRY(const Sizes sizes, sizes_of(*checkpoint));
   std::vector<Measurement> rows = {row("stored", "weights_bytes", sizes.stored_bytes, "bytes")};
@@ -93,10 +125,12 @@ Result<int> inspect(const std::string& model, const Common& common) {
                      "bytes/token"));
   if (!common.json) {
     print(*checkpoint, sizes, rows);
+    if (options.matrices) print_matrices(sizes);
     return kDone;
   }
   LATHE_TRY(auto described, describe_model(*checkpoint, sizes.parameters));
   described["config"] = to_json(checkpoint->config());
+  described["matrices"] = json_of(sizes);
   print_json(json_result("inspect", described, nullptr, rows));
   return kDone;
 }
@@ -104,9 +138,10 @@ Result<int> inspect(const std::string& model, const Common& common) {
 }  // namespace
 
 Body add_inspect(CLI::App& app, const Common& common) {
-  auto model = std::make_shared<std::string>();
-  app.add_option("model", *model, "MODEL")->required();
-  return [model, &common] { return inspect(*model, common); };
+  auto options = std::make_shared<Options>();
+  app.add_option("model", options->model, "MODEL")->required();
+  app.add_flag("--matrices", options->matrices, "Print the format and size of each matrix");
+  return [options, &common] { return inspect(*options, common); };
 }
 
 }  // namespace lathe::cli

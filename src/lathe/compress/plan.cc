@@ -12,22 +12,22 @@ namespace {
 bool in_block(const MatrixInfo& info) { return info.layer >= 0; }
 bool is_table(const MatrixInfo& info) { return !info.linear; }
 
-// Named by a glob that must name something; the error lists what there is.
-Status check_match(const std::vector<MatrixInfo>& matrices, const std::string& glob,
+// Named by a pattern that must name something; the error lists what there is.
+Status check_match(const std::vector<MatrixInfo>& matrices, const std::string& pattern,
                    const std::string& where) {
   std::vector<std::string> known;
   for (const MatrixInfo& info : matrices) {
-    if (glob_matches(glob, info.name)) return {};
+    if (pattern_matches(pattern, info.name)) return {};
     known.push_back(info.name);
   }
   const bool tied = std::none_of(matrices.begin(), matrices.end(),
                                  [](const MatrixInfo& info) { return info.name == "lm_head"; });
-  if (glob == "lm_head" && tied) {
+  if (pattern == "lm_head" && tied) {
     return bad_input("{}: this model has no lm_head of its own", where)
         .with_hint("its head is the embedding table: name model.embed_tokens");
   }
   if (known.size() > 8) known.erase(known.begin() + 8, known.end());
-  return bad_input("{}: '{}' matches no matrix of this model", where, glob)
+  return bad_input("{}: '{}' matches no matrix of this model", where, pattern)
       .with_hint(fmt::format("names are like {}", suggest("", known)));
 }
 
@@ -86,11 +86,11 @@ class Planner {
     for (size_t i = 0; i < recipe_.overrides.size(); ++i) {
       const RecipeOverride& entry = recipe_.overrides[i];
       LATHE_OK(check_match(matrices_, entry.match, fmt::format("overrides[{}]", i)));
-      if (!entry.sparsity) continue;
+      if (entry.sparsity.value_or(0) == 0) continue;
       bool acts = false;
       for (const MatrixInfo& info : matrices_) {
         for (size_t s = 0; s < passes_.size(); ++s) {
-          acts |= glob_matches(entry.match, info.name) && prunes(s, info);
+          acts |= pattern_matches(entry.match, info.name) && prunes(s, info);
         }
       }
       if (!acts) {
@@ -114,7 +114,7 @@ class Planner {
     std::optional<std::string> format;
     std::optional<double> sparsity;
     for (const RecipeOverride& entry : recipe_.overrides) {
-      if (!glob_matches(entry.match, info.name)) continue;
+      if (!pattern_matches(entry.match, info.name)) continue;
       if (entry.format) format = entry.format;
       if (entry.sparsity) sparsity = entry.sparsity;
     }

@@ -1,10 +1,13 @@
 #include "lathe/compress/recipe.h"
 
+#include <algorithm>
+
 #include "lathe/base/check.h"
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/compress/pass.h"
 #include "lathe/io/yaml.h"
+#include "lathe/text/regex.h"
 
 namespace lathe {
 
@@ -77,6 +80,65 @@ bool glob_matches(std::string_view glob, std::string_view name) {
   }
   while (g < glob.size() && glob[g] == '*') ++g;
   return g == glob.size();
+}
+
+namespace {
+
+bool is_regex(std::string_view pattern) {
+  return pattern.size() > 2 && pattern.starts_with('/') && pattern.ends_with('/');
+}
+Result<text::Regex> regex_of(const std::string& pattern) {
+  return text::Regex::compile(pattern.substr(1, pattern.size() - 2));
+}
+
+}  // namespace
+
+Status check_pattern(const std::string& pattern) {
+  if (pattern.empty()) return bad_input("an empty pattern matches nothing");
+  if (!is_regex(pattern)) return {};
+  if (auto regex = regex_of(pattern); !regex.ok()) return std::move(regex).error().in(pattern);
+  return {};
+}
+
+bool pattern_matches(const std::string& pattern, std::string_view name) {
+  if (!is_regex(pattern)) return glob_matches(pattern, name);
+  std::vector<text::Range> found;
+  regex_of(pattern).value().find_all(name, found);
+  return !found.empty();
+}
+
+Status keep(Recipe& recipe, const std::string& text) {
+  // The last '=': formats have none, a regular expression may.
+  const size_t equals = is_regex(text) ? std::string::npos : text.rfind('=');
+  RecipeOverride entry{text.substr(0, equals), "keep", {}};
+  double sparsity = 0;
+  if (equals != std::string::npos) {
+    std::string format = text.substr(equals + 1);
+    if (const size_t at = format.find('@'); at != std::string::npos) {
+      const auto number = nlohmann::json::parse(format.substr(at + 1), nullptr, false);
+      if (!number.is_number()) return bad_input("'{}' is no number", format.substr(at + 1));
+      LATHE_TRY_IN(sparsity, sparsity_from_json(number), "sparsity");
+      format.resize(at);
+    }
+    LATHE_TRY(entry.format, storage_from_json(nlohmann::json(format)));
+  }
+  LATHE_OK(check_pattern(entry.match));
+  if (recipe.prunes()) {
+    entry.sparsity = sparsity;
+  } else if (sparsity > 0) {
+    return bad_input("a sparsity, but no pass prunes").with_hint("give --prune, or a recipe");
+  }
+  const bool quantizes =
+      std::any_of(recipe.steps.begin(), recipe.steps.end(), [](const RecipeStep& step) {
+        return find_pass(step.pass).value()->kind == PassKind::kQuantize;
+      });
+  if (!quantizes) {
+    LATHE_TRY(nlohmann::json parameters,
+              check_parameters(*find_pass("rtn").value(), {{"format", "keep"}}));
+    recipe.steps.push_back({"rtn", std::move(parameters)});
+  }
+  recipe.overrides.push_back(std::move(entry));
+  return {};
 }
 
 }  // namespace lathe

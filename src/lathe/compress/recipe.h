@@ -20,7 +20,7 @@ struct RecipeStep {
 
 // For the matrices whose canonical name matches; where several do, the last one wins, key by key.
 struct RecipeOverride {
-  std::string match;                  // glob: '*' any characters, '?' one
+  std::string match;                  // see pattern_matches()
   std::optional<std::string> format;  // a format spec, or "keep": as the source stores it
   std::optional<double> sparsity;     // of each matrix by itself; 0: not pruned
 };
@@ -53,6 +53,15 @@ nlohmann::json to_json(const Recipe& recipe);
 
 // '*' stands for any characters, '?' for one.
 bool glob_matches(std::string_view glob, std::string_view name);
+// A glob over the whole name, or /a regular expression/ that is found somewhere in it.
+Status check_pattern(const std::string& pattern);
+// `pattern` has passed check_pattern().
+bool pattern_matches(const std::string& pattern, std::string_view name);
+
+// "PATTERN", "PATTERN=FORMAT" or "PATTERN=FORMAT@SPARSITY", as on the command line: those matrices
+// are stored in FORMAT (as in the source, if left out) and pruned to SPARSITY (not at all). A
+// quantizing step for it to act on is added where the recipe has none.
+Status keep(Recipe& recipe, const std::string& text);
 
 constexpr double kMostSparsity = 0.95;
 Result<double> sparsity_from_json(const nlohmann::json& value);

@@ -55,6 +55,7 @@ Result<std::vector<RecipeOverride>> read_overrides(const Json& json) {
           .with_hint("name the matrices it is for, such as \"model.layers.0.*\"");
     }
     RecipeOverride made{entry["match"].get<std::string>(), {}, {}};
+    LATHE_OK_IN(check_pattern(made.match), where + ": match");
     if (given(entry, "format")) {
       LATHE_TRY_IN(made.format, storage_from_json(entry["format"]), where + ": format");
     }
