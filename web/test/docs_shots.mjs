@@ -1,5 +1,6 @@
-// Takes the pictures of docs/images from real runs: node test/docs_shots.mjs RUNS_FOLDER
-// ../build/lathe serves them; the terminal table is its output, drawn by the browser.
+// Takes the pictures of docs/images from real runs: node test/docs_shots.mjs RUNS_FOLDER [REPORT_RUNS_FOLDER]
+// ../build/lathe serves them; the terminal table is its output, drawn by the browser. report.png shows
+// the page of the second folder.
 import { execFileSync, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { launch } from './browser.mjs';
 
-const runs = process.argv[2];
+const [runs, reported = runs] = process.argv.slice(2);
 const program = fileURLToPath(new URL('../../build/lathe', import.meta.url));
 const images = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 const { open, close } = await launch();
@@ -35,4 +36,9 @@ const file = join(tmpdir(), 'lathe-terminal.html');
 writeFileSync(file, `<meta charset="utf-8"><body style="margin:0;background:#13171b"><pre style="display:inline-block;margin:0;padding:16px;color:#e7eaed;font:14px/1.45 'DejaVu Sans Mono',monospace">$ lathe report ${runs.split('/').slice(-2).join('/')}\n${html}</pre>`);
 const terminal = await open(pathToFileURL(file).href);
 await terminal.page.locator('pre').screenshot({ path: join(images, 'terminal.png') });
+const report = join(tmpdir(), 'lathe-report.html');
+execFileSync(program, ['report', reported, '-o', report], { stdio: 'ignore' });
+const whole = await open(pathToFileURL(report).href, { viewport: { width: 1440, height: 2000 }, colorScheme: 'light' });
+await whole.page.waitForTimeout(500);
+await whole.page.screenshot({ path: join(images, 'report.png') });
 await close();
