@@ -18,6 +18,8 @@ const std::vector<Command>& commands() {
       {"pull", "Download a model from a Hugging Face-compatible hub", add_pull},
       {"run", "Generate text", add_run},
       {"compress", "Quantize and prune a model", add_compress},
+      {"analyze", "What each matrix loses in each format and sparsity; resumable", add_analyze},
+      {"plan", "Choose the format of every matrix within budgets of size and speed", add_plan},
       {"export", "Write a model for other programs: GGUF and others", add_export},
       {"eval", "Score a model on tasks, with intervals", add_eval},
       {"profile", "Measure prefill, decode, memory and size", add_profile},

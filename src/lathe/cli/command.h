@@ -47,6 +47,8 @@ Body add_inspect(CLI::App&, const Common&);
 Body add_pull(CLI::App&, const Common&);
 Body add_run(CLI::App&, const Common&);
 Body add_compress(CLI::App&, const Common&);
+Body add_analyze(CLI::App&, const Common&);
+Body add_plan(CLI::App&, const Common&);
 Body add_export(CLI::App&, const Common&);
 Body add_eval(CLI::App&, const Common&);
 Body add_profile(CLI::App&, const Common&);

@@ -1,0 +1,338 @@
+#include "lathe/lab/budget_plan.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "lathe/backend/cpu/cpu_backend.h"
+#include "lathe/base/parse_number.h"
+#include "lathe/base/progress.h"
+#include "lathe/compress/compressor.h"
+#include "lathe/lab/analysis_files.h"
+#include "lathe/lab/choice_solver.h"
+#include "lathe/profile/probe.h"
+
+namespace lathe {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kMixtures = 8;
+
+// A folder that is gone afterwards.
+class Temporary {
+ public:
+  explicit Temporary(std::string path) : path_(std::move(path)) {}
+  ~Temporary() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::string size_text(double bytes) {
+  if (bytes >= 1e9) return fmt::format("{:.3f} GB", bytes * 1e-9);
+  return fmt::format("{:.3f} MB", bytes * 1e-6);
+}
+
+}  // namespace
+
+Status add_budget(Budgets& budgets, const std::string& text) {
+  const size_t end = text.find_first_not_of("0123456789.");
+  const std::string unit = end == std::string::npos ? "" : text.substr(end);
+  const std::string digits = text.substr(0, end);
+  const Json number = Json::parse(digits, nullptr, false);
+  const std::vector<std::pair<std::string, double>> sizes = {
+      {"B", 1},     {"KB", 1e3},     {"MB", 1e6},        {"GB", 1e9},
+      {"TB", 1e12}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
+  const Error usage =
+      bad_input("budget '{}': expected a number above 0 with its unit", text)
+          .with_hint("for example 2GB, 700MiB, 4.5bpw (bits per weight) or 30tok/s");
+  if (!number.is_number() || !(number.get<double>() > 0)) return usage;
+  const auto value = number.get<double>();
+  std::optional<double>* target = nullptr;
+  double factor = 1;
+  if (unit == "bpw") {
+    target = &budgets.bits_per_weight;
+  } else if (unit == "tok/s") {
+    target = &budgets.tokens_per_s;
+  } else {
+    for (const auto& [name, bytes] : sizes) {
+      if (unit != name) continue;
+      target = &budgets.bytes;
+      factor = bytes;
+    }
+  }
+  if (!target) return usage;
+  if (*target) return bad_input("budget '{}': there is one in this unit already", text);
+  *target = value * factor;
+  return {};
+}
+
+Result<Planner> Planner::create(const Checkpoint& source, Analysis analysis, AnalysisSpec spec,
+                                const std::vector<std::string>& keep_texts, ThreadPool& pool) {
+  Planner out(source, std::move(analysis), std::move(spec), pool);
+  // As overrides of a recipe, the last one wins.
+  LATHE_TRY(Recipe kept, recipe_from_json({{"prune", out.spec_.prune + ":0"}}));
+  for (const std::string& text : keep_texts) {
+    LATHE_OK_IN(keep(kept, text), fmt::format("--keep '{}'", text));
+    const std::string& match = kept.overrides.back().match;
+    if (std::none_of(out.analysis_.matrices.begin(), out.analysis_.matrices.end(),
+                     [&](const auto& m) { return pattern_matches(match, m.info.name); })) {
+      return bad_input("--keep '{}' matches no matrix of this model", text);
+    }
+  }
+  for (const Analysis::Matrix& matrix : out.analysis_.matrices) {
+    std::vector<Option> all;
+    for (const SensitivityRow* row : out.analysis_.rows_of(matrix.info.name)) {
+      const auto& wanted = out.spec_.candidates;
+      const bool offered = row->candidate == Candidate{} ||
+                           std::find(wanted.begin(), wanted.end(), row->candidate) != wanted.end();
+      if (offered) all.push_back({row->candidate, row});
+    }
+    if (all.empty()) return bad_input("{}: the analysis is not complete", matrix.info.name);
+    std::vector<Option> allowed = all;
+    for (const RecipeOverride& entry : kept.overrides) {
+      if (!pattern_matches(entry.match, matrix.info.name)) continue;
+      Candidate asked{*entry.format, entry.sparsity.value_or(0)};
+      if (asked.format == matrix.format) asked.format = "keep";
+      allowed.clear();
+      for (const Option& option : all) {
+        if (option.candidate == asked) allowed.push_back(option);
+      }
+      if (allowed.empty()) {
+        return bad_input("--keep: {} in {} is not in the analysis", matrix.info.name, asked.text())
+            .with_hint(
+                "name it among --candidates; formats no smaller than the source's are "
+                "left out");
+      }
+    }
+    out.all_.push_back(std::move(all));
+    out.allowed_.push_back(std::move(allowed));
+  }
+  return out;
+}
+
+Recipe Planner::recipe_of(const std::vector<Candidate>& choice) const {
+  Json passes = Json::array(), overrides = Json::array();
+  const bool sparse =
+      std::any_of(choice.begin(), choice.end(), [](const Candidate& c) { return c.sparsity > 0; });
+  if (sparse) passes.push_back({{spec_.prune, {{"sparsity", 0.0}}}});
+  passes.push_back({{spec_.method, {{"format", "keep"}}}});
+  for (size_t i = 0; i < choice.size(); ++i) {
+    Json entry = {{"match", analysis_.matrices[i].info.name}, {"format", choice[i].format}};
+    if (choice[i].sparsity > 0) entry["sparsity"] = choice[i].sparsity;
+    overrides.push_back(std::move(entry));
+  }
+  Json json = {{"passes", passes}, {"overrides", overrides}};
+  Recipe recipe = recipe_from_json(json).value();
+  if (recipe.needs_calibration()) recipe.calibration = spec_.inputs;
+  return recipe;
+}
+
+Error Planner::impossible(const ChoiceProblem& problem, const Budgets& budgets, double fixed_bytes,
+                          double other_seconds) const {
+  const auto parameters = static_cast<double>(analysis_.parameters);
+  const auto said = [&](double bytes) {
+    const double all = bytes + fixed_bytes;
+    return fmt::format("{} ({:.3f} bits per weight)", size_text(all), 8 * all / parameters);
+  };
+  ChoiceProblem alone = problem;
+  alone.budget[1] = kNoBudget;
+  const double smallest = least_cost(alone, 0).value();
+  if (smallest > problem.budget[0]) {
+    return no_room("the budget of {} is impossible: the smallest possible is {}",
+                   size_text(problem.budget[0] + fixed_bytes), said(smallest))
+        .with_hint("add smaller formats to --candidates, or free what --keep names");
+  }
+  alone = problem;
+  alone.budget[0] = kNoBudget;
+  const double fastest = least_cost(alone, 1).value();
+  if (fastest > problem.budget[1]) {
+    return no_room("the budget of {} tok/s is impossible: the fastest possible is {:.1f} tok/s",
+                   *budgets.tokens_per_s, 1 / (fastest + other_seconds))
+        .with_hint("add faster formats to --candidates, or free what --keep names");
+  }
+  const auto both = least_cost(problem, 0);
+  return no_room("the budgets are impossible together: at {} tok/s the smallest possible is {}",
+                 *budgets.tokens_per_s, both ? said(*both) : "not to be found");
+}
+
+Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budgets) const {
+  const int threads = pool_->size();
+  const auto fixed = static_cast<double>(analysis_.vector_bytes);
+  const auto parameters = static_cast<double>(analysis_.parameters);
+  const std::optional<double> other = analysis_.other_seconds(threads);
+  ChoiceProblem problem;
+  if (budgets.bytes) problem.budget[0] = *budgets.bytes - fixed;
+  if (budgets.bits_per_weight) {
+    problem.budget[0] =
+        std::min(problem.budget[0], *budgets.bits_per_weight * parameters / 8 - fixed);
+  }
+  if (budgets.tokens_per_s) {
+    if (!other) {
+      return bad_input("no kernel times with {} threads in {}", threads, analysis_.folder)
+          .with_hint("leave --no-times out");
+    }
+    problem.budget[1] = 1 / *budgets.tokens_per_s - *other;
+  }
+  for (size_t m = 0; m < options.size(); ++m) {
+    std::vector<ChoiceOption> group;
+    for (const Option& option : options[m]) {
+      const auto seconds = analysis_.seconds(analysis_.matrices[m].info, option.candidate, threads);
+      if (budgets.tokens_per_s && !seconds) {
+        return bad_input("no time of {} in {}", analysis_.matrices[m].info.name,
+                         option.candidate.text());
+      }
+      group.push_back(
+          {option.row->kl, {static_cast<double>(option.row->bytes), seconds.value_or(0)}});
+    }
+    problem.groups.push_back(std::move(group));
+  }
+  const auto solution = solve_choice(problem);
+  if (!solution) return impossible(problem, budgets, fixed, other.value_or(0));
+  Plan plan;
+  double seconds = other.value_or(0);
+  for (size_t m = 0; m < options.size(); ++m) {
+    const Option& option = options[m][solution->choice[m]];
+    plan.choice.push_back(option.candidate);
+    plan.bytes += option.row->bytes;
+    seconds += problem.groups[m][solution->choice[m]].cost[1];
+  }
+  plan.bytes += analysis_.vector_bytes;
+  plan.bits_per_weight = 8 * static_cast<double>(plan.bytes) / parameters;
+  if (other) plan.tokens_per_s = 1 / seconds;
+  plan.additive_kl = solution->loss;
+  plan.bound = solution->bound;
+  plan.predicted_kl = predict(solution->loss);
+  plan.recipe = recipe_of(plan.choice);
+  return plan;
+}
+
+Result<Planner::Plan> Planner::plan(const Budgets& budgets) const {
+  return solve(allowed_, budgets);
+}
+
+double Planner::predict(double sum) const {
+  if (mixtures_.empty() || sum <= 0) return sum;
+  const auto factor = [](const Mixture& m) { return std::log(m.kl / m.additive_kl); };
+  auto above = std::find_if(mixtures_.begin(), mixtures_.end(),
+                            [&](const Mixture& m) { return m.additive_kl >= sum; });
+  if (above == mixtures_.end()) return sum * std::exp(factor(mixtures_.back()));
+  if (above == mixtures_.begin()) return sum * std::exp(factor(*above));
+  const Mixture& below = *std::prev(above);
+  const double share =
+      std::log(sum / below.additive_kl) / std::log(above->additive_kl / below.additive_kl);
+  return sum * std::exp(factor(below) + share * (factor(*above) - factor(below)));
+}
+
+Status Planner::calibrate() {
+  const std::string path = analysis_.folder + "/mixtures.jsonl";
+  LATHE_TRY(const auto lines, read_lines(path));
+  const auto measured = [&](const std::string& hash) -> std::optional<double> {
+    for (const Json& line : lines) {
+      if (line.value("recipe_hash", "") == hash && line.contains("kl") && line["kl"].is_number()) {
+        return line["kl"].get<double>();
+      }
+    }
+    return std::nullopt;
+  };
+  double least = 0, most = 0;
+  for (const auto& options : all_) {
+    int64_t smallest = options[0].row->bytes, largest = 0;
+    for (const Option& option : options) {
+      smallest = std::min(smallest, option.row->bytes);
+      largest = std::max(largest, option.row->bytes);
+    }
+    least += static_cast<double>(smallest);
+    most += static_cast<double>(largest);
+  }
+  mixtures_.clear();
+  Progress progress("measuring mixtures", kMixtures, "mixtures");
+  for (int i = 0; i < kMixtures; ++i) {
+    Budgets budgets;
+    budgets.bytes = static_cast<double>(analysis_.vector_bytes) +
+                    std::ceil(least * std::pow(most / least, static_cast<double>(i) / kMixtures));
+    LATHE_TRY(const Plan plan, solve(all_, budgets));
+    Mixture mixture{plan.recipe.hash(), plan.additive_kl, 0};
+    if (const auto kl = measured(mixture.recipe_hash)) {
+      mixture.kl = *kl;
+    } else {
+      LATHE_TRY(const Verified verified, verify(plan.recipe, spec_.loss, false));
+      mixture.kl = verified.change.kl;
+      LATHE_OK(append_line(path, {{"recipe_hash", mixture.recipe_hash},
+                                  {"bytes", plan.bytes},
+                                  {"additive_kl", mixture.additive_kl},
+                                  {"kl", mixture.kl},
+                                  {"recipe", to_json(plan.recipe)}}));
+    }
+    if (mixture.additive_kl > 0 && mixture.kl > 0) mixtures_.push_back(mixture);
+    progress.advance();
+  }
+  std::sort(mixtures_.begin(), mixtures_.end(),
+            [](const Mixture& a, const Mixture& b) { return a.additive_kl < b.additive_kl; });
+  mixtures_.erase(std::unique(mixtures_.begin(), mixtures_.end(),
+                              [](const Mixture& a, const Mixture& b) {
+                                return a.additive_kl == b.additive_kl;
+                              }),
+                  mixtures_.end());
+  return {};
+}
+
+Result<Planner::Verified> Planner::verify(const Recipe& recipe, const CalibrationSpec& data,
+                                          bool speed) const {
+  const Temporary folder(fmt::format("{}/verify-{}", analysis_.folder, ::getpid()));
+  LATHE_TRY(const CompressionReport report,
+            compress(*source_, recipe, folder.path(), *pool_, {.overwrite = true}));
+  Verified out;
+  out.bytes = report.stored_bytes;
+  LATHE_TRY(const Isa isa, chosen_isa());
+  LATHE_TRY(const Math math, chosen_math(Math::kExact));
+  const auto ops =
+      make_cpu_ops(isa, std::shared_ptr<ThreadPool>(std::shared_ptr<void>(), pool_), math);
+  {
+    LATHE_TRY(auto samples, calibration_samples(data, source_->tokenizer_path()));
+    LATHE_TRY(auto base, load_model(*source_, *ops));
+    LATHE_TRY(const auto meter, LossMeter::create(std::move(base), *ops, std::move(samples)));
+    LATHE_TRY(const auto changed, load_model(folder.path(), *ops));
+    LATHE_TRY(out.change, meter->measure(*changed, -1));
+  }
+  if (!speed) return out;
+  LATHE_TRY(const Engine engine, open_engine(folder.path(), {.threads = pool_->size()}));
+  LATHE_TRY(const auto checkpoint, open_checkpoint(folder.path()));
+  LATHE_TRY(const auto rows, run_probe("latency", {engine, *checkpoint},
+                                       {{"prompt", 32}, {"generate", 64}, {"repetitions", 5}}));
+  for (const Measurement& m : rows) {
+    if (m.metric == "decode_tokens_per_s") out.tokens_per_s = m.value;
+  }
+  return out;
+}
+
+std::string recipe_yaml(const Recipe& recipe, const std::string& comment) {
+  std::string out;
+  for (size_t begin = 0; begin < comment.size();) {
+    const size_t end = std::min(comment.find('\n', begin), comment.size());
+    out += "# " + comment.substr(begin, end - begin) + "\n";
+    begin = end + 1;
+  }
+  // JSON is YAML; one line a pass and a matrix.
+  const Json json = to_json(recipe);
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_array()) {
+      out += key + ": " + value.dump() + "\n";
+      continue;
+    }
+    out += key + ":\n";
+    for (const Json& entry : value) out += "  - " + entry.dump() + "\n";
+  }
+  return out;
+}
+
+}  // namespace lathe

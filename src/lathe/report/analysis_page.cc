@@ -1,0 +1,200 @@
+#include "lathe/report/analysis_page.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "lathe/base/version.h"
+#include "lathe/report/table.h"
+
+namespace lathe {
+namespace {
+
+struct Measure {
+  const char* id;
+  const char* title;
+  const char* help;
+  double (*value)(const SensitivityRow& row);
+};
+
+const std::vector<Measure>& measures() {
+  static const std::vector<Measure> list = {
+      {"kl", "KL divergence", "end to end, nats a token, with this matrix alone changed",
+       [](const SensitivityRow& r) { return r.kl; }},
+      {"ppl", "Perplexity change", "end to end, against the unchanged model",
+       [](const SensitivityRow& r) { return r.ppl_change; }},
+      {"output", "Output error",
+       "‖Ŷ − Y‖ / ‖Y‖ on the calibration inputs; of tables and the head: the logits'",
+       [](const SensitivityRow& r) { return r.output_error; }},
+      {"output-mse", "Output MSE", "mean (ŷ − y)² on the same inputs",
+       [](const SensitivityRow& r) { return r.output_mse; }},
+      {"cosine", "1 − cosine of the outputs", "of all outputs together",
+       [](const SensitivityRow& r) { return 1 - r.cosine; }},
+      {"weight-mse", "Weight MSE", "mean (ŵ − w)²",
+       [](const SensitivityRow& r) { return r.weight_mse; }},
+      {"bytes", "Bytes", "as stored",
+       [](const SensitivityRow& r) { return static_cast<double>(r.bytes); }},
+  };
+  return list;
+}
+
+// Columns: the candidates in the order of their bytes over all matrices.
+std::vector<Candidate> columns_of(const Analysis& analysis) {
+  std::vector<std::pair<double, Candidate>> found;  // bytes per weight
+  for (const SensitivityRow& row : analysis.rows) {
+    const bool there = std::any_of(found.begin(), found.end(), [&](const auto& entry) {
+      return entry.second == row.candidate;
+    });
+    if (there) continue;
+    double bytes = 0, weights = 0;
+    for (const Analysis::Matrix& matrix : analysis.matrices) {
+      for (const SensitivityRow* other : analysis.rows_of(matrix.info.name)) {
+        if (other->candidate != row.candidate) continue;
+        bytes += static_cast<double>(other->bytes);
+        weights += static_cast<double>(matrix.info.rows * matrix.info.cols);
+      }
+    }
+    found.emplace_back(bytes / weights, row.candidate);
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<Candidate> out;
+  for (auto& entry : found) out.push_back(std::move(entry.second));
+  return out;
+}
+
+const SensitivityRow* cell_of(const Analysis& analysis, const std::string& matrix,
+                              const Candidate& candidate) {
+  for (const SensitivityRow* row : analysis.rows_of(matrix)) {
+    if (row->candidate == candidate) return row;
+  }
+  return nullptr;
+}
+
+std::string number(double value) {
+  if (value == 0) return "0";
+  return std::abs(value) >= 1e4 ? human(value, "") : fmt::format("{:.2g}", value);
+}
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+constexpr const char* kStyle = R"(
+:root{color-scheme:light dark;--page:#fff;--text:#1a1a1a;--soft:#555;--line:#d5d5d5;--low:#f3f6fb;--high:#f0915a}
+@media(prefers-color-scheme:dark){:root{--page:#16181c;--text:#f0f0f0;--soft:#b5b5b5;--line:#3a3d44;--low:#1d2127;--high:#8f3d10}}
+body{margin:1.5rem;background:var(--page);color:var(--text);font:14px/1.4 system-ui,sans-serif}
+h1{font-size:1.4rem;margin:0 0 .3rem}p,label{color:var(--soft)}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.2rem .5rem;border:1px solid var(--line);text-align:right;white-space:nowrap}
+th{font-weight:600}tbody th{text-align:left;position:sticky;left:0;background:var(--page)}
+td{background:color-mix(in srgb,var(--low),var(--high) calc(var(--h)*1%))}td.none{background:none;color:var(--soft)}
+input[name=m]{position:absolute;opacity:0}label{display:inline-block;padding:.25rem .7rem;border:1px solid var(--line);border-radius:.4rem;margin:.2rem .1rem;cursor:pointer}
+section{display:none}input[name=m]:checked+label{color:var(--text);border-color:var(--text);font-weight:600}input[name=m]:focus-visible+label{outline:2px solid var(--high)}
+)";
+
+}  // namespace
+
+std::string analysis_html(const Analysis& analysis) {
+  const std::vector<Candidate> columns = columns_of(analysis);
+  const std::string model = analysis.header["model"].value("path", "");
+  std::string style = kStyle, inputs, sections;
+  for (size_t m = 0; m < measures().size(); ++m) {
+    const Measure& measure = measures()[m];
+    style += fmt::format("body:has(#m-{0}:checked) #s-{0}{{display:block}}\n", measure.id);
+    inputs +=
+        fmt::format("<input type=radio name=m id=\"m-{0}\"{1}><label for=\"m-{0}\">{2}</label>\n",
+                    measure.id, m == 0 ? " checked" : "", measure.title);
+    double least = INFINITY, most = 0;
+    for (const SensitivityRow& row : analysis.rows) {
+      const double value = measure.value(row);
+      if (value > 0) {
+        least = std::min(least, value);
+        most = std::max(most, value);
+      }
+    }
+    sections += fmt::format(
+        "<section id=\"s-{}\"><p>{}</p><div class=scroll><table><thead><tr>"
+        "<th scope=col>matrix</th>",
+        measure.id, measure.help);
+    for (const Candidate& column : columns) {
+      sections += fmt::format("<th scope=col>{}</th>", escaped(column.text()));
+    }
+    sections += "</tr></thead><tbody>\n";
+    for (const Analysis::Matrix& matrix : analysis.matrices) {
+      sections += fmt::format("<tr><th scope=row>{}</th>", escaped(matrix.info.name));
+      for (const Candidate& column : columns) {
+        const SensitivityRow* row = cell_of(analysis, matrix.info.name, column);
+        if (!row) {
+          sections += "<td class=none>–</td>";
+          continue;
+        }
+        const double value = measure.value(*row);
+        const double span = std::log(most / least);
+        const double heat = value > 0 && span > 0
+                                ? std::clamp(100 * std::log(value / least) / span, 0.0, 100.0)
+                                : 0;
+        sections += fmt::format("<td style=\"--h:{:.0f}\">{}</td>", heat, number(value));
+      }
+      sections += "</tr>\n";
+    }
+    sections += "</tbody></table></div></section>\n";
+  }
+  return fmt::format(
+      "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n"
+      "<meta name=viewport content=\"width=device-width\">\n"
+      "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src "
+      "'unsafe-inline'\">\n<title>Sensitivity of {0}</title><style>{1}</style></head><body>\n"
+      "<h1>Sensitivity of {0}</h1>\n<p>{2} matrices, {3} candidates, method {4}, {5} tokens; "
+      "perplexity unchanged {6:.4f}. A cell is darker the more is lost, on a logarithmic scale. "
+      "Lathe {7}.</p>\n{8}{9}</body></html>\n",
+      escaped(model), style, analysis.matrices.size(), columns.size(),
+      escaped(analysis.header["key"].value("method", "")),
+      analysis.header.value("tokens", int64_t{0}), analysis.base_ppl, kVersion, inputs, sections);
+}
+
+std::string analysis_markdown(const Analysis& analysis) {
+  const std::vector<Candidate> columns = columns_of(analysis);
+  std::string out = fmt::format("# Sensitivity of {}\n\nPerplexity unchanged {:.4f}.\n",
+                                analysis.header["model"].value("path", ""), analysis.base_ppl);
+  for (const Measure& measure : measures()) {
+    out += fmt::format("\n## {}\n\n{}\n\n| matrix |", measure.title, measure.help);
+    std::string rule = "|---|";
+    for (const Candidate& column : columns) {
+      out += fmt::format(" `{}` |", column.text());
+      rule += "---:|";
+    }
+    out += "\n" + rule + "\n";
+    for (const Analysis::Matrix& matrix : analysis.matrices) {
+      out += fmt::format("| {} |", matrix.info.name);
+      for (const Candidate& column : columns) {
+        const SensitivityRow* row = cell_of(analysis, matrix.info.name, column);
+        out += row ? fmt::format(" {} |", number(measure.value(*row))) : " – |";
+      }
+      out += "\n";
+    }
+  }
+  return out;
+}
+
+}  // namespace lathe
