@@ -71,6 +71,23 @@ TEST(Table, DifferencesCarryTheirVerdictInWords) {
   EXPECT_NE(terminal_table(compare_runs(runs), false).find("(-1.2 undecided)"), std::string::npos);
 }
 
+TEST(Table, EveryConventionHasItsColumn) {
+  lathe::Run run = run_with("a", 90, 1e6, 10);
+  for (const auto& [convention, value] : {std::pair{"papers", 5.5}, {"hf-stride", 6.5}}) {
+    Measurement m;
+    m.task = "rosetta";
+    m.metric = "ppl";
+    m.value = value;
+    m.better = "lower";
+    m.extra["convention"] = convention;
+    run.results.push_back(m);
+  }
+  const std::string text = terminal_table(compare_runs({run}), false);
+  for (const char* piece : {"ppl papers", "ppl hf-stride", "5.500", "6.500"}) {
+    EXPECT_NE(text.find(piece), std::string::npos) << piece << " in\n" << text;
+  }
+}
+
 TEST(Csv, EveryLineHasTheColumnsOfItsHead) {
   lathe::Run failed = run_with("z", 0, 0, 0);
   failed.status = "failed";

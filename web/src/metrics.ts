@@ -117,5 +117,6 @@ const SHOWN_FIRST = new Set([
 export function shownByDefault(m: Metric, all: Metric[]): boolean {
   if (SHOWN_FIRST.has(m.name)) return true;
   if (m.kind !== 'quality') return false;
-  return all.find((other) => other.task === m.task && other.kind === 'quality') === m;
+  // A perplexity in several conventions is shown in all of them.
+  return all.find((other) => other.task === m.task && other.kind === 'quality')?.name === m.name;
 }

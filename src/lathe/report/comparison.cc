@@ -26,6 +26,11 @@ bool is_probe(const std::string& task) {
   return task == "latency" || task == "memory" || task == "size" || task == "cost";
 }
 
+std::string convention_of(const Measurement& m) {
+  const auto it = m.extra.find("convention");
+  return it != m.extra.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
 const Measurement* find(const Run& run, const std::string& task, const std::string& metric) {
   for (const Measurement& m : run.results) {
     if (m.metric == metric && (task.empty() || m.task == task)) return &m;
@@ -48,7 +53,13 @@ std::optional<double> signed_value(const Run& run, const char* metric) {
 }  // namespace
 
 const Measurement* Comparison::cell(size_t run, const Column& column) const {
-  return find(runs[run], column.task, column.metric);
+  for (const Measurement& m : runs[run].results) {
+    if (m.task == column.task && m.metric == column.metric &&
+        (!column.quality || convention_of(m) == column.convention)) {
+      return &m;
+    }
+  }
+  return nullptr;
 }
 
 std::vector<bool> pareto_front(const std::vector<ParetoPoint>& points) {
@@ -70,12 +81,18 @@ Comparison compare_runs(std::vector<Run> runs) {
   for (const Run& run : out.runs) {
     for (const Measurement& m : run.results) {
       const bool known = std::any_of(out.columns.begin(), out.columns.end(), [&](const Column& c) {
-        return c.task == m.task && c.metric == m.metric;
+        return c.task == m.task && c.metric == m.metric && c.convention == convention_of(m);
       });
       if (!is_probe(m.task) && leads(m.metric) && !known) {
-        out.columns.push_back({m.task, m.metric, m.metric, m.unit, true});
+        out.columns.push_back({m.task, m.metric, m.metric, m.unit, true, convention_of(m)});
       }
     }
+  }
+  // Where a metric comes in several conventions, its title says which.
+  for (Column& column : out.columns) {
+    const auto same = std::ranges::count_if(
+        out.columns, [&](const Column& c) { return c.metric == column.metric; });
+    if (same > 1 && !column.convention.empty()) column.title += " " + column.convention;
   }
   for (const ProbeColumn& probe : kProbeColumns) {
     for (const Run& run : out.runs) {

@@ -14,7 +14,8 @@ struct Column {
   std::string task, metric;
   std::string title;  // "f1", "ppl", "decode tok/s"
   std::string unit;
-  bool quality;  // scores have intervals, deltas and verdicts
+  bool quality;                 // scores have intervals, deltas and verdicts
+  std::string convention = "";  // of perplexities: each has a column of its own
 };
 
 struct Comparison {
