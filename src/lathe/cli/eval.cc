@@ -120,7 +120,7 @@ std::string matched(const Measurement& row, double figure, double distance) {
   for (const auto& [key, value] : row.extra.items()) {
     how += fmt::format(", {} {}", key, value.is_string() ? value.get<std::string>() : value.dump());
   }
-  return fmt::format("{} is nearest to {} ({}), {:.2f} % away", figure, row.value, how,
+  return fmt::format("nearest to {} is {:.6g} ({}), {:.2f} % away", figure, row.value, how,
                      100 * distance);
 }
 
