@@ -118,6 +118,35 @@ TEST_F(CliSweep, WritesEveryOutputAndResumesToTheSameDigits) {
   EXPECT_EQ(result_of("int4"), digits);
 }
 
+// Results must not outlive what they were made from.
+TEST_F(CliSweep, EditedTasksAndDataAreRunAnew) {
+  const std::string task = folder_.file("mine.yaml"), data = folder_.file("mine.jsonl");
+  const auto write_task = [&](const char* prompt) {
+    test::write_file(task, std::string("task: mine\nversion: 1\noutput: generate\n") +
+                               "data: {path: mine.jsonl}\nprompt: \"" + prompt +
+                               "\"\ntarget: \"{{a}}\"\nstops: [\"\\n\"]\nmax_tokens: 4\n"
+                               "metrics: [exact_match]\n");
+  };
+  write_task("{{q}} is");
+  test::write_file(data, "{\"q\": \"one\", \"a\": \"1\"}\n");
+  test::write_file(folder_.file("x.yaml"), "name: x\nmodels: [" + model() +
+                                               "]\nvariants: {fp16: {format: f16}}\ntasks: [" +
+                                               task + "]\n");
+  const auto reused = [&] {
+    const Outcome outcome = sweep();
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.out.find("1 of 1 runs were finished before") != std::string::npos;
+  };
+  EXPECT_FALSE(reused());
+  EXPECT_TRUE(reused());
+  write_task("{{q}} makes");
+  EXPECT_FALSE(reused()) << "another prompt";
+  EXPECT_TRUE(reused());
+  test::write_file(data, "{\"q\": \"two\", \"a\": \"2\"}\n");  // of the same size
+  EXPECT_FALSE(reused()) << "other data";
+  EXPECT_TRUE(reused());
+}
+
 TEST_F(CliSweep, UnknownVariantsAndKeysAreRefused) {
   EXPECT_EQ(sweep("--only int5").code, 2);
   std::ofstream(folder_.file("x.yaml"), std::ios::app) << "tsaks: []\n";

@@ -35,6 +35,7 @@ class FixedTask : public Task {
   }
   Status prepare(const Engine&) override { return {}; }
   int64_t sample_count() const override { return 0; }
+  std::vector<std::string> input_files() const override { return {}; }
   nlohmann::json preflight() const override { return nlohmann::json::object(); }
   Status run(const Engine&, const std::set<std::string>&, const SampleSink&) override { return {}; }
 };

@@ -59,6 +59,10 @@ class DivergenceTask : public Task {
   }
   nlohmann::json preflight() const override { return preflight_; }
   int64_t sample_count() const override { return std::ssize(windows_); }
+  std::vector<std::string> input_files() const override {
+    const auto path = find_dataset(options_.data, "perplexity");
+    return path.ok() ? std::vector{*path} : std::vector<std::string>();
+  }
 
   std::vector<MetricDef> metrics() const override {
     MetricDef p99{"kl_p99", Kind::kCorpus, "", "", 1, "nats", "lower"};

@@ -56,6 +56,11 @@ class Task {
   // Reads the data and builds the prompts. Called once, before run().
   virtual Status prepare(const Engine& engine) = 0;
   virtual int64_t sample_count() const = 0;
+  // What the samples are made from beside the model and the parameters: the digest of the task's
+  // own definition, and the files of data and examples (those that are there). Known before
+  // prepare().
+  virtual std::string definition() const { return ""; }
+  virtual std::vector<std::string> input_files() const = 0;
   // What a reader should know before trusting the numbers: tokenizer, BOS, prompt hash,
   // truncations.
   virtual nlohmann::json preflight() const = 0;

@@ -10,6 +10,7 @@
 #include "lathe/base/threads.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/compressor.h"
+#include "lathe/eval/task.h"
 #include "lathe/lab/finish_run.h"
 #include "lathe/lab/run_process.h"
 #include "lathe/lab/sweep_verdicts.h"
@@ -129,13 +130,40 @@ class Sweep {
     return {};
   }
 
-  std::string hash_of(const PlannedRun& planned) const {
+  // A file that several runs read is read once. One that cannot be read counts as empty here: the
+  // run itself says what is wrong.
+  std::string file_hash(const std::string& path) {
+    const auto [it, fresh] = file_hashes_.emplace(path, "");
+    if (fresh) {
+      if (auto hash = sha256_of_file(path); hash.ok()) it->second = std::move(*hash);
+    }
+    return it->second;
+  }
+
+  // The task's definition and data, by content: edited, they make the samples stale.
+  nlohmann::json inputs_of(const NamedParameters& entry) {
+    nlohmann::json out = nlohmann::json::array();
+    const auto task = make_task(entry.name, entry.parameters);
+    if (!task.ok()) return out;
+    out.push_back((*task)->definition());
+    for (const std::string& file : (*task)->input_files()) out.push_back(file_hash(file));
+    return out;
+  }
+
+  std::string calibration_hash(const Recipe& recipe) {
+    return recipe.calibration ? file_hash(recipe.calibration->data) : "";
+  }
+
+  std::string hash_of(const PlannedRun& planned) {
     nlohmann::json tasks = nlohmann::json::array(), probes = nlohmann::json::array();
-    for (const auto& t : planned.variant->tasks) tasks.push_back({t.name, t.parameters});
+    for (const auto& t : planned.variant->tasks) {
+      tasks.push_back({t.name, t.parameters, inputs_of(t)});
+    }
     for (const auto& p : planned.variant->probes) probes.push_back({p.name, p.parameters});
     return sha256_hex(nlohmann::json({{"lathe", kVersion},
                                       {"model", source_description_["hash"]},
                                       {"recipe", to_json(planned.variant->recipe)},
+                                      {"calibration", calibration_hash(planned.variant->recipe)},
                                       {"tasks", tasks},
                                       {"probes", probes},
                                       {"seed", experiment_.seed},
@@ -325,6 +353,7 @@ class Sweep {
   std::unique_ptr<const Checkpoint> source_;
   nlohmann::json source_description_;
   std::map<std::string, SamplesByTask> baselines_;
+  std::map<std::string, std::string> file_hashes_;
   std::vector<Job> active_, waiting_;
 };
 

@@ -45,6 +45,10 @@ class DataGeneration : public GenerationTask {
       : GenerationTask(spec->name, std::move(parameters)), spec_(std::move(spec)) {}
 
   nlohmann::json extra() const override { return extra_of(*spec_, parameters()); }
+  std::string definition() const override { return spec_->hash; }
+  std::vector<std::string> input_files() const override {
+    return prompt_files(*spec_, prompt_options(parameters()));
+  }
 
   std::vector<MetricDef> metrics() const override {
     std::vector<MetricDef> out;
@@ -96,6 +100,10 @@ class DataLikelihood : public Task {
   nlohmann::json extra() const override { return extra_of(*spec_, parameters_); }
   nlohmann::json preflight() const override { return preflight_; }
   int64_t sample_count() const override { return std::ssize(rows_); }
+  std::string definition() const override { return spec_->hash; }
+  std::vector<std::string> input_files() const override {
+    return prompt_files(*spec_, prompt_options(parameters_));
+  }
 
   std::vector<MetricDef> metrics() const override {
     std::vector<MetricDef> out;
@@ -232,6 +240,10 @@ class DataRolling : public Task {
   nlohmann::json parameters() const override { return parameters_; }
   nlohmann::json preflight() const override { return preflight_; }
   int64_t sample_count() const override { return std::ssize(rows_); }
+  std::string definition() const override { return spec_->hash; }
+  std::vector<std::string> input_files() const override {
+    return prompt_files(*spec_, prompt_options(parameters_));
+  }
 
   nlohmann::json extra() const override {
     nlohmann::json extra = extra_of(*spec_, parameters_);

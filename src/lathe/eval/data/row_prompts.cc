@@ -182,6 +182,18 @@ class Prompter {
 
 }  // namespace
 
+std::vector<std::string> prompt_files(const TaskSpec& spec, const PromptOptions& options) {
+  RowSource source = spec.data;
+  if (!options.data.empty()) source.paths = {options.data};
+  std::vector<std::string> files = row_files(source);
+  if (options.shots > 0 && (!options.shots_data.empty() || !spec.shots_data.paths.empty())) {
+    RowSource shots = spec.shots_data.paths.empty() ? spec.data : spec.shots_data;
+    if (!options.shots_data.empty()) shots.paths = {options.shots_data};
+    for (std::string& file : row_files(shots)) files.push_back(std::move(file));
+  }
+  return files;
+}
+
 Result<std::vector<PromptedRow>> prompt_rows(const TaskSpec& spec, const PromptOptions& options,
                                              std::string* path) {
   RowSource source = spec.data;

@@ -24,6 +24,9 @@ struct PromptOptions {
   bool chat = false;  // answers then follow the template's own words, not the delimiter
 };
 
+// The files that prompt_rows() would read; those that are not there are left out.
+std::vector<std::string> prompt_files(const TaskSpec& spec, const PromptOptions& options);
+
 // All rows. `path` receives the data file.
 Result<std::vector<PromptedRow>> prompt_rows(const TaskSpec& spec, const PromptOptions& options,
                                              std::string* path);

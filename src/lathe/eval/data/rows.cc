@@ -175,6 +175,16 @@ std::string format_of(const RowSource& source, const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> row_files(const RowSource& source) {
+  std::vector<std::string> files;
+  const bool parallel = source.format == "parallel";
+  const auto path = locate(source, parallel ? source.columns.front().second : "");
+  if (!path.ok()) return files;
+  if (!parallel) return {*path};
+  for (const auto& [name, suffix] : source.columns) files.push_back(*path + suffix);
+  return files;
+}
+
 const std::vector<std::string>& row_formats() {
   static const std::vector<std::string> formats = {"json", "jsonl", "csv",
                                                    "tsv",  "lines", "parallel"};

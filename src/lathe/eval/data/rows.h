@@ -33,4 +33,7 @@ const std::vector<std::string>& row_formats();
 Result<std::vector<Row>> read_rows(const RowSource& source, int64_t limit,
                                    std::string* path = nullptr);
 
+// The files that read_rows() would read; none where they are not there.
+std::vector<std::string> row_files(const RowSource& source);
+
 }  // namespace lathe

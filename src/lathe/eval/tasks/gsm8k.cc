@@ -18,6 +18,13 @@ class Gsm8kTask : public GenerationTask {
     return {percent("strict_match"), percent("flexible_match")};
   }
 
+  std::vector<std::string> input_files() const override {
+    std::vector<std::string> files;
+    if (const auto path = find_dataset(text("data"), "gsm8k"); path.ok()) files.push_back(*path);
+    if (integer("shots") > 0) files.push_back(text("shots_data"));
+    return files;
+  }
+
  protected:
   Result<std::vector<Item>> load() const override {
     LATHE_TRY(const std::string path, find_dataset(text("data"), "gsm8k"));

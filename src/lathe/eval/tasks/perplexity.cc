@@ -81,6 +81,10 @@ class PerplexityTask : public Task {
   nlohmann::json parameters() const override { return parameters_; }
   nlohmann::json preflight() const override { return preflight_; }
   int64_t sample_count() const override { return static_cast<int64_t>(items_.size()); }
+  std::vector<std::string> input_files() const override {
+    const auto path = find_dataset(parameters_["data"].get<std::string>(), "perplexity");
+    return path.ok() ? std::vector{*path} : std::vector<std::string>();
+  }
 
   nlohmann::json extra() const override {
     nlohmann::json j = {{"convention", parameters_["convention"]}};

@@ -31,6 +31,8 @@ class RosettaTask : public Task {
     return count;
   }
 
+  std::vector<std::string> input_files() const override { return parts_[0].task->input_files(); }
+
   std::vector<MetricDef> metrics() const override {
     std::vector<MetricDef> out;
     for (const Part& part : parts_) {

@@ -28,6 +28,11 @@ class SquadTask : public GenerationTask {
     return out;
   }
 
+  std::vector<std::string> input_files() const override {
+    const auto path = find_dataset(text("data"), "squad_v2");
+    return path.ok() ? std::vector{*path} : std::vector<std::string>();
+  }
+
   Status run(const Engine& engine, const std::set<std::string>& done,
              const SampleSink& sink) override {
     if (parameters()["no_answer_probability"].get<bool>()) {
