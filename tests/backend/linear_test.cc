@@ -73,6 +73,7 @@ double bound(int64_t depth) { return (static_cast<double>(depth) + 16) * 0x1p-24
 // the two counts as well. The largest |w| of the row stands in for it, doubled.
 bool has_offset(const Format& f) {
   if (f.encoding() == Encoding::kInt4) return int_layout(f).asymmetric;
+  if (f.encoding() == Encoding::kBits) return bits_layout(f).zero != ZeroKind::kMiddle;
   return f.encoding() == Encoding::kGguf && !f.exact_zero();
 }
 

@@ -43,6 +43,10 @@ int64_t period(const Format& format) {
     case Encoding::kInt8:
     case Encoding::kInt4:
       return int_layout(format).group ? int_layout(format).group : 16;
+    case Encoding::kBits:
+      return bits_layout(format).group;
+    case Encoding::kMicro:
+      return micro_block(format);
     case Encoding::kCodebook4:
       return codebook4_layout(format).block;
     case Encoding::kGguf:
@@ -345,7 +349,7 @@ TEST(Formats, UnknownSpecsNameTheNearest) {
        {"int4", "int4:", "int4:g12", "int4:g0", "int4:g-16", "int4:g128,", "int4:g128,asym,asym",
         "int4:g128,g64", "int4:row,asym", "int4:g99999999999999999999", "int4:g65552", "int4:asym",
         "int4:g 128", "int4:g0128"}) {
-    EXPECT_THAT(hint(spec), testing::HasSubstr("int4:gN[,asym]")) << spec;
+    EXPECT_THAT(hint(spec), testing::HasSubstr("int4:gN[,asym|,offset]")) << spec;
   }
   for (const char* spec : {"nf4:b65", "nf4:b16", "nf4:b8192", "nf4:64", "nf4:dq,dq", "nf4:"}) {
     EXPECT_THAT(hint(spec), testing::HasSubstr("nf4[:bB][,dq]")) << spec;

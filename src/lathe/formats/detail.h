@@ -28,6 +28,10 @@ enum class Kind : uint32_t {
   kNf4 = 6,
   kFp4 = 7,
   kGguf = 8,
+  kInt2 = 9,
+  kInt3 = 10,
+  kMxfp4 = 11,
+  kNvfp4 = 12,
 };
 constexpr uint32_t make_id(Kind kind, uint32_t parameters) {
   return static_cast<uint32_t>(kind) | (parameters << 8);

@@ -36,7 +36,9 @@ enum class Encoding : uint8_t {
   kFloat,      // F32, F16, BF16 elements
   kInt8,       // int8 codes, f32 scale per row or per group
   kInt4,       // 4-bit codes, two to a byte; scale (and zero point) per row or group
+  kBits,       // codes of 2, 3 or 4 bits in a stream; scale and zero point or offset per group
   kCodebook4,  // NF4, FP4: 16-entry table, absmax per block of the flattened matrix
+  kMicro,      // MXFP4, NVFP4: E2M1 elements, a scale of 8 bits per block of a row
   kGguf,       // a ggml block type, as it lies in a GGUF file
 };
 

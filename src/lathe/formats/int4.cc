@@ -10,10 +10,13 @@
 // int4:gN,asym   `weight.scale` F16 and `weight.zero` U8, both [N, ⌈K/g⌉]: the range from
 //                min(0, w) to max(0, w) in 15 steps, zero in 0…15.
 //
+// int4:gN,offset is in bits.cc.
+//
 // The codes are rounded with the scale as it is stored, to the nearest, ties to even. The last
 // group of a row may be shorter; with odd K the last high nibble is 8 and has no meaning.
 #include <algorithm>
 
+#include "lathe/formats/bits.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/kinds.h"
 
@@ -202,6 +205,9 @@ Result<FormatPtr> parse_int4(std::string_view options) {
     return bad_input("format int4 needs 'row' or a group size such as g128");
   }
   if (options == "row") return FormatPtr(std::make_shared<Int4Format>(0, false));
+  if (options.ends_with(",offset") || options.starts_with("offset,")) {
+    return parse_bits("int4", 4, options);
+  }
   int64_t group = 0;
   bool asymmetric = false;
   for (const std::string_view option : split_options(options)) {
@@ -225,10 +231,10 @@ Result<FormatPtr> parse_int4(std::string_view options) {
 
 FormatKind int4_kind() {
   return {"int4",
-          "int4:row | int4:gN[,asym]",
+          "int4:row | int4:gN[,asym|,offset]",
           "4-bit integers: naive with a scale per row, or in groups of N columns",
           {"int4:row", "int4:g32", "int4:g64", "int4:g128", "int4:g32,asym", "int4:g64,asym",
-           "int4:g128,asym"},
+           "int4:g128,asym", "int4:g64,offset"},
           parse_int4};
 }
 

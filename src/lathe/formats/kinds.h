@@ -10,8 +10,12 @@ FormatKind f16_kind();
 FormatKind bf16_kind();
 FormatKind int8_kind();
 FormatKind int4_kind();
+FormatKind int3_kind();
+FormatKind int2_kind();
 FormatKind nf4_kind();
 FormatKind fp4_kind();
+FormatKind mxfp4_kind();
+FormatKind nvfp4_kind();
 std::vector<FormatKind> gguf_kinds();
 
 }  // namespace lathe::formats

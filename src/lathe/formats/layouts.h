@@ -18,6 +18,28 @@ struct IntLayout {
 };
 IntLayout int_layout(const Format& format);
 
+// Encoding::kBits; parts as described in bits.cc.
+enum class ZeroKind : uint8_t { kMiddle, kPoint, kOffset };
+struct BitsLayout {
+  int bits;  // 2, 3 or 4
+  int64_t group;
+  // w = scale · (code − zero), zero being 2^(bits − 1) or the part `weight.zero`; or
+  // w = scale · code + offset
+  ZeroKind zero;
+};
+BitsLayout bits_layout(const Format& format);
+// The codes of one row, one to a byte. The parts must have passed validate().
+std::vector<uint8_t> bits_codes(const Format& format, std::span<const Bytes> parts, int64_t cols,
+                                int64_t row);
+
+// Encoding::kMicro; parts as described in micro.cc.
+const std::array<float, 16>& e2m1_values();  // by code
+float e4m3_value(uint8_t code);
+int64_t micro_block(const Format& format);  // columns that share a scale
+// The scales of the blocks of one row; those of nvfp4 with the matrix's own scale in them.
+void micro_scales(const Format& format, std::span<const Bytes> parts, int64_t rows, int64_t cols,
+                  int64_t row, float* out);
+
 // Encoding::kCodebook4: w[i] = code[nibble i] · absmax[i / block] over the flattened matrix, with
 // the even i in the high nibble.
 struct Codebook4Layout {

@@ -253,6 +253,67 @@ PackedStorage int4_pack(const WeightMatrix& w, ThreadPool& pool) {
   return s;
 }
 
+Reason bits_declines(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kBits) return "not a stream of bits";
+  return {};
+}
+
+PackedStorage bits_pack(const WeightMatrix& w, ThreadPool& pool) {
+  const BitsLayout layout = bits_layout(w.format());
+  const bool four = layout.bits == 4;
+  PackedStorage s = shaped(w, four ? Codes::kInt4 : Codes::kInt2, layout.group, Scales::kF16);
+  s.view.high_bits = layout.bits == 3 ? 1 : 0;
+  s.view.code_zero = layout.zero == ZeroKind::kMiddle ? 1 << (layout.bits - 1) : 0;
+  for (int i = 0; i < 16; ++i) {
+    s.view.table[i] = static_cast<float>((four ? i : i & 3) - s.view.code_zero);
+    s.view.high_table[i] = static_cast<float>(4 * (i & 1));
+  }
+  s.allocate(layout.zero == ZeroKind::kPoint, layout.zero == ZeroKind::kOffset, false);
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    const std::vector<uint8_t> stored = bits_codes(w.format(), w.parts(), w.cols(), row);
+    std::copy(stored.begin(), stored.end(), codes);
+    for (int64_t g = 0; g < s.view.groups; ++g) {
+      const int64_t index = row * s.view.groups + g;
+      put(s.scales, place.group(g), load<uint16_t>(w.parts()[1].data(), index));
+      if (layout.zero == ZeroKind::kPoint) {
+        put(s.zeros, place.group(g), w.parts()[2].data()[index]);
+      } else if (layout.zero == ZeroKind::kOffset) {
+        put(s.offsets, place.group(g), load<uint16_t>(w.parts()[2].data(), index));
+      }
+    }
+  });
+  return s;
+}
+
+// ---- MXFP4 and NVFP4 --------------------------------------------------------------------------
+
+Reason micro_declines(const WeightMatrix& w) {
+  if (w.format().encoding() != Encoding::kMicro) return "no block-scaled floats";
+  return {};
+}
+
+PackedStorage micro_pack(const WeightMatrix& w, ThreadPool& pool) {
+  PackedStorage s = shaped(w, Codes::kInt4, micro_block(w.format()), Scales::kF32);
+  // Twice the elements are integers, which the integer kernels hold exactly.
+  for (size_t i = 0; i < 16; ++i) s.view.table[i] = 2 * e2m1_values()[i];
+  make_book(s.view);
+  s.allocate(false, false, false);
+  const int64_t stride = (w.cols() + 1) / 2;
+  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+    const uint8_t* packed = w.parts()[0].data() + row * stride;
+    for (int64_t i = 0; i < stride; ++i) {
+      codes[2 * i] = packed[i] & 15;
+      codes[2 * i + 1] = packed[i] >> 4;
+    }
+    std::vector<float> scales(static_cast<size_t>(s.view.groups));
+    micro_scales(w.format(), w.parts(), w.rows(), w.cols(), row, scales.data());
+    for (int64_t g = 0; g < s.view.groups; ++g) {
+      put(s.scales, place.group(g), scales[static_cast<size_t>(g)] * 0.5f);
+    }
+  });
+  return s;
+}
+
 // ---- NF4 and FP4 ------------------------------------------------------------------------------
 
 Reason codebook_declines(const WeightMatrix& w) {
@@ -497,7 +558,8 @@ PackedStorage super_pack(const WeightMatrix& w, ThreadPool& pool) {
 const std::vector<Packer>& packers() {
   static const std::vector<Packer> list = {
       {"float", float_declines, float_pack},      {"int8", int8_declines, int8_pack},
-      {"int4", int4_declines, int4_pack},         {"code book", codebook_declines, codebook_pack},
+      {"int4", int4_declines, int4_pack},         {"bits", bits_declines, bits_pack},
+      {"micro", micro_declines, micro_pack},      {"code book", codebook_declines, codebook_pack},
       {"ggml small", small_declines, small_pack}, {"ggml super", super_declines, super_pack},
   };
   return list;
