@@ -269,7 +269,7 @@ PackedStorage bits_pack(const WeightMatrix& w, ThreadPool& pool) {
     s.view.high_table[i] = static_cast<float>(4 * (i & 1));
   }
   s.allocate(layout.zero == ZeroKind::kPoint, layout.zero == ZeroKind::kOffset, false);
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     const std::vector<uint8_t> stored = bits_codes(w.format(), w.parts(), w.cols(), row);
     std::copy(stored.begin(), stored.end(), codes);
     for (int64_t g = 0; g < s.view.groups; ++g) {
@@ -299,7 +299,7 @@ PackedStorage micro_pack(const WeightMatrix& w, ThreadPool& pool) {
   make_book(s.view);
   s.allocate(false, false, false);
   const int64_t stride = (w.cols() + 1) / 2;
-  fill_rows(s, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
+  fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     const uint8_t* packed = w.parts()[0].data() + row * stride;
     for (int64_t i = 0; i < stride; ++i) {
       codes[2 * i] = packed[i] & 15;
