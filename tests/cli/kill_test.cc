@@ -136,6 +136,42 @@ TEST_F(SlowKill, SweepEndsWithTheSameDigitsAndKeepsEverySample) {
   EXPECT_GE(kills, 6) << "the runs ended before they could be killed";
 }
 
+// A grid of eight variants and four tasks, killed twice: the digits of one that was not.
+TEST_F(SlowKill, EightVariantsOfFourTasksSurviveTwoKills) {
+  test::write_file(folder_.file("x.yaml"),
+                   "name: x\nmodels: [" + test::tiny() + "]\nbaseline: int8-row-0.1\ngrid:\n" +
+                       "  over: {format: [\"int8:row\", \"int4:g32\", \"nf4:b64\", f16], " +
+                       "prune.sparsity: [0.1, 0.3]}\n  base: {prune: {method: magnitude}}\n" +
+                       "tasks:\n  - squad_v2: {limit: 4}\n  - gsm8k: {limit: 2, max_tokens: 32}\n" +
+                       "  - perplexity: {window: 128, limit: 2}\n" +
+                       "  - summaries: {limit: 2, max_tokens: 16}\nprobes: [size]\n");
+  ASSERT_EQ(Process(arguments("whole")).wait(), 0);
+  const auto lines = [&](const std::string& runs) {
+    size_t count = 0;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder_.file(runs + "/x"), error)) {
+      count += whole_lines(entry.path().string() + "/samples.jsonl").size();
+    }
+    return count;
+  };
+  const size_t total = lines("whole");
+  ASSERT_EQ(total, 8u * 10);
+  for (const size_t at : {total / 4, 2 * total / 3}) {
+    Process process(arguments("a"));
+    ASSERT_TRUE(test::wait_until(process, [&] { return lines("a") >= at; }));
+    process.kill_group();
+    EXPECT_LT(lines("a"), total);
+  }
+  ASSERT_EQ(Process(arguments("a")).wait(), 0);
+  // Every figure of every variant, interval, p-value and corrected verdict included.
+  const auto rows = [&](const char* runs) {
+    const auto text = read_text(folder_.file(std::string(runs) + "/x/results.json"));
+    return nlohmann::json::parse(text.value())["results"];
+  };
+  EXPECT_GE(rows("whole").size(), 8u * 10);
+  EXPECT_EQ(rows("a").dump(1), rows("whole").dump(1));
+}
+
 // The process of a run must not outlive the sweep, or two would write to one file.
 TEST_F(SlowKill, RunsDieWithTheirSweep) {
   Process sweep(arguments("a"));
