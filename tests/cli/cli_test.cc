@@ -118,6 +118,32 @@ TEST_F(CliSweep, WritesEveryOutputAndResumesToTheSameDigits) {
   EXPECT_EQ(result_of("int4"), digits);
 }
 
+TEST_F(CliSweep, LatencyProbeLeavesATraceAndAMemoryTimeline) {
+  test::write_file(folder_.file("x.yaml"),
+                   "name: x\nmodels: [" + model() +
+                       "]\nvariants: {fp16: {format: f16}}\n"
+                       "probes: [{latency: {prompt: 8, generate: 4, repetitions: 1}}]\n");
+  ASSERT_EQ(sweep().code, 0);
+  const auto read = [&](const char* name) {
+    return nlohmann::json::parse(
+        read_text(folder_.file(std::string("runs/x/fp16/") + name)).value());
+  };
+  const auto trace = read("trace.json");
+  std::map<std::string, int64_t> events;
+  for (const auto& event : trace["traceEvents"]) {
+    EXPECT_EQ(event["ph"], "X");
+    EXPECT_GE(event["dur"].get<double>(), 0);
+    ++events[event["args"]["phase"].get<std::string>()];
+  }
+  EXPECT_GT(events["prefill"], 10);
+  EXPECT_EQ(events["decode"], 4 * events["prefill"]) << "each step does what the prefill does";
+  EXPECT_GE(read("memory.json")["points"].size(), 1u);
+  const Outcome page = run("report " + folder_.file("runs/x") + " -o " + folder_.file("r.html"));
+  ASSERT_EQ(page.code, 0) << page.err;
+  EXPECT_NE(read_text(folder_.file("r.html")).value().find("\"has_trace\":true"),
+            std::string::npos);
+}
+
 // Results must not outlive what they were made from.
 TEST_F(CliSweep, EditedTasksAndDataAreRunAnew) {
   const std::string task = folder_.file("mine.yaml"), data = folder_.file("mine.jsonl");

@@ -1,12 +1,15 @@
 // A run's own process: load, evaluate, measure.
+#include <algorithm>
 #include <chrono>
 
 #include "lathe/base/log.h"
 #include "lathe/base/progress.h"
 #include "lathe/eval/task.h"
+#include "lathe/io/atomic_file.h"
 #include "lathe/lab/job_watch.h"
 #include "lathe/lab/sweep.h"
 #include "lathe/profile/environment.h"
+#include "lathe/profile/phases.h"
 #include "lathe/profile/probe.h"
 
 namespace lathe {
@@ -52,6 +55,22 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, const RunFold
                      {"seconds", seconds_since(start)},
                      {"samples", task->sample_count()},
                      {"timed", count - static_cast<int64_t>(done.size())}});
+  return {};
+}
+
+// Where the time of the latency probe goes, operation by operation, for chrome://tracing and
+// ui.perfetto.dev. After all probes: what it holds must not be in their figures.
+Status write_trace(const Engine& engine, const nlohmann::json& probes, const RunFolder& folder,
+                   JobWatch& watch) {
+  constexpr int64_t kMostSteps = 16;  // those that follow look the same
+  for (const auto& probe : probes) {
+    if (probe["name"] != "latency") continue;
+    watch.phase("trace", 0, true);
+    const auto& p = probe["parameters"];
+    LATHE_TRY(const Phases phases, time_phases(engine, p["prompt"].get<int64_t>(),
+                                               std::min(p["generate"].get<int64_t>(), kMostSteps)));
+    return write_atomically(folder.file("trace.json"), chrome_trace(phases).dump() + "\n");
+  }
   return {};
 }
 
@@ -105,6 +124,7 @@ Status run_job(const std::string& path) {
       for (const Measurement& m : measured) rows.push_back(to_json(m));
     }
   }
+  LATHE_OK(write_trace(engine, job["probes"], folder, watch));
   return folder.write("measured.json", {{"started_ms", started_ms},
                                         {"ended_ms", now_ms()},
                                         {"environment", environment},

@@ -78,7 +78,8 @@ Status RunFolder::begin(const std::string& hash) const {
     if (found.ok() && *found == hash) return {};
     // Made for other settings: nothing here may be mixed with the new run. What was made from
     // something goes before it, and the hash last, so that a kill on the way leaves no mixture.
-    for (const char* name : {"run.json", "measured.json", kSamples, "log.txt"}) {
+    for (const char* name :
+         {"run.json", "measured.json", kSamples, "log.txt", "trace.json", "memory.json"}) {
       fs::remove(file(name), error);
     }
     const std::string old_model = file("model.tmp-old");
