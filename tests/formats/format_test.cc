@@ -411,9 +411,26 @@ TEST(WeightMatrix, RefusesWeightsOutOfTheFormatsRange) {
   }
 }
 
+// Every format of the registry can be written; one that cannot says so.
+class OnlyRead : public Format {
+ public:
+  std::string spec() const override { return "only_read"; }
+  uint32_t id() const override { return 0xff; }
+  Encoding encoding() const override { return Encoding::kFloat; }
+  bool exact_zero() const override { return true; }
+  SnrBounds snr() const override { return {0, 0}; }
+  Status supports(int64_t, int64_t) const override { return {}; }
+  std::vector<PartSpec> parts(int64_t, int64_t) const override { return {}; }
+  bool can_encode() const override { return false; }
+  void encode(const float*, int64_t, int64_t, std::span<uint8_t* const>) const override {}
+  void decode_rows(std::span<const Bytes>, int64_t, int64_t, int64_t, int64_t,
+                   float*) const override {}
+  Status validate(std::span<const Bytes>, int64_t, int64_t) const override { return {}; }
+};
+
 TEST(WeightMatrix, FormatsThatAreOnlyReadRefuseToWrite) {
   const std::vector<float> w = normal_weights(256, 1);
-  const auto matrix = WeightMatrix::encode(parse_format("q4_k").value(), w.data(), 1, 256, "w");
+  const auto matrix = WeightMatrix::encode(std::make_shared<OnlyRead>(), w.data(), 1, 256, "w");
   ASSERT_FALSE(matrix.ok());
   EXPECT_EQ(matrix.error().code, ErrorCode::kUnsupported);
 }

@@ -1,7 +1,9 @@
+// Encoding ggml's older types as the reference does: by the largest weight, without a search.
 #include <algorithm>
 
 #include "lathe/formats/detail.h"
 #include "lathe/formats/gguf_codec.h"
+#include "lathe/formats/gguf_pack.h"
 
 namespace lathe::gguf {
 namespace {
@@ -40,16 +42,6 @@ void codes_of(const float* x, float shift, float factor, float half, int most, u
     const int code = static_cast<int>((x[i] - shift) * factor + half);
     q[i] = static_cast<uint8_t>(std::clamp(code, 0, most));
   }
-}
-
-void pack_nibbles(const uint8_t* q, uint8_t* qs) {
-  for (int i = 0; i < 16; ++i) qs[i] = static_cast<uint8_t>((q[i] & 15) | (q[i + 16] & 15) << 4);
-}
-
-void pack_fifth_bits(const uint8_t* q, uint8_t* qh) {
-  uint32_t bits = 0;
-  for (int i = 0; i < kSmall; ++i) bits |= static_cast<uint32_t>(q[i] >> 4) << i;
-  store(qh, 0, bits);
 }
 
 }  // namespace

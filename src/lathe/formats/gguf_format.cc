@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/threads.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/gguf_codec.h"
 #include "lathe/formats/gguf_types.h"
@@ -13,8 +14,6 @@ namespace {
 
 using namespace lathe::gguf;
 
-constexpr SnrBounds kOnlyRead{0.0, std::numeric_limits<double>::infinity()};  // never encoded
-
 struct Type {
   GgmlType type;
   const char* name;
@@ -23,7 +22,8 @@ struct Type {
   bool exact_zero;
   SnrBounds snr;
   DecodeBlock decode;
-  EncodeBlock encode;         // nullptr: only read
+  EncodeBlock encode;  // the reference's, by the largest weight; nullptr: it has none, so `fit`
+  FitBlock fit;
   std::array<int, 2> f16s{};  // byte offsets of the F16 fields of a block; −1: none
 };
 
@@ -39,6 +39,7 @@ constexpr Type kTypes[] = {
      {20.0, 23.0},
      decode_q4_0,
      encode_q4_0,
+     fit_q4_0,
      {0, -1}},
     {GgmlType::kQ4_1,
      "q4_1",
@@ -49,6 +50,7 @@ constexpr Type kTypes[] = {
      {20.5, 23.5},
      decode_q4_1,
      encode_q4_1,
+     fit_q4_1,
      {0, 2}},
     {GgmlType::kQ5_0,
      "q5_0",
@@ -59,6 +61,7 @@ constexpr Type kTypes[] = {
      {26.0, 29.0},
      decode_q5_0,
      encode_q5_0,
+     fit_q5_0,
      {0, -1}},
     {GgmlType::kQ5_1,
      "q5_1",
@@ -69,6 +72,7 @@ constexpr Type kTypes[] = {
      {26.5, 30.0},
      decode_q5_1,
      encode_q5_1,
+     fit_q5_1,
      {0, 2}},
     {GgmlType::kQ8_0,
      "q8_0",
@@ -79,66 +83,73 @@ constexpr Type kTypes[] = {
      {44.0, 47.0},
      decode_q8_0,
      encode_q8_0,
+     fit_q8_0,
      {0, -1}},
     {GgmlType::kQ2_K,
      "q2_k",
-     "ggml: 2 bits, 16 sub-blocks of 16 (read only)",
+     "ggml: 2 bits, 16 sub-blocks of 16",
      kSuper,
      sizeof(BlockQ2_K),
      false,
-     kOnlyRead,
+     {9.0, 13.0},
      decode_q2_k,
      nullptr,
+     fit_q2_k,
      {80, 82}},
     {GgmlType::kQ3_K,
      "q3_k",
-     "ggml: 3 bits, 16 sub-blocks of 16 (read only)",
+     "ggml: 3 bits, 16 sub-blocks of 16",
      kSuper,
      sizeof(BlockQ3_K),
      true,
-     kOnlyRead,
+     {14.0, 18.0},
      decode_q3_k,
      nullptr,
+     fit_q3_k,
      {108, -1}},
     {GgmlType::kQ4_K,
      "q4_k",
-     "ggml: 4 bits, 8 sub-blocks of 32 (read only)",
+     "ggml: 4 bits, 8 sub-blocks of 32",
      kSuper,
      sizeof(BlockQ4_K),
      false,
-     kOnlyRead,
+     {20.5, 23.5},
      decode_q4_k,
      nullptr,
+     fit_q4_k,
      {0, 2}},
     {GgmlType::kQ5_K,
      "q5_k",
-     "ggml: 5 bits, 8 sub-blocks of 32 (read only)",
+     "ggml: 5 bits, 8 sub-blocks of 32",
      kSuper,
      sizeof(BlockQ5_K),
      false,
-     kOnlyRead,
+     {26.5, 30.0},
      decode_q5_k,
      nullptr,
+     fit_q5_k,
      {0, 2}},
     {GgmlType::kQ6_K,
      "q6_k",
-     "ggml: 6 bits, 16 sub-blocks of 16 (read only)",
+     "ggml: 6 bits, 16 sub-blocks of 16",
      kSuper,
      sizeof(BlockQ6_K),
      true,
-     kOnlyRead,
+     {32.5, 36.5},
      decode_q6_k,
      nullptr,
+     fit_q6_k,
      {208, -1}},
     {GgmlType::kIQ4_NL,
      "iq4_nl",
-     "ggml: 16 uneven values in blocks of 32 (read only)",
+     "ggml: 16 uneven values in blocks of 32",
      kSmall,
      sizeof(BlockIQ4_NL),
      false,
-     kOnlyRead,
+     {20.5, 23.5},
      decode_iq4_nl,
      nullptr,
+     fit_iq4_nl,
      {0, -1}},
 };
 
@@ -151,7 +162,6 @@ class GgufFormat final : public Format {
   Encoding encoding() const override { return Encoding::kGguf; }
   bool exact_zero() const override { return type_.exact_zero; }
   SnrBounds snr() const override { return type_.snr; }
-  bool can_encode() const override { return type_.encode != nullptr; }
 
   Status supports(int64_t rows, int64_t cols) const override {
     LATHE_OK(check_shape(rows, cols));
@@ -169,9 +179,18 @@ class GgufFormat final : public Format {
 
   void encode(const float* weights, int64_t rows, int64_t cols,
               std::span<uint8_t* const> out) const override {
-    LATHE_CHECK(type_.encode);
+    if (!type_.encode) return fit(weights, rows, cols, nullptr, out[0]);
     for (int64_t b = 0; b < rows * cols / type_.elems; ++b) {
       type_.encode(weights + b * type_.elems, out[0] + b * type_.bytes);
+    }
+  }
+
+  // `importance`: one for each column, or nullptr.
+  void fit(const float* weights, int64_t rows, int64_t cols, const float* importance,
+           uint8_t* out) const {
+    for (int64_t b = 0; b < rows * cols / type_.elems; ++b) {
+      const float* at = importance ? importance + b * type_.elems % cols : nullptr;
+      type_.fit(weights + b * type_.elems, at, out + b * type_.bytes);
     }
   }
 
@@ -279,6 +298,37 @@ Result<uint32_t> ggml_type_of(const Format& format) {
     if (info.name == format.spec()) return static_cast<uint32_t>(info.type);
   }
   return unsupported("a GGUF file cannot hold format {}", format.spec());
+}
+
+Result<WeightMatrix> encode_weighted(const FormatPtr& format, const float* weights, int64_t rows,
+                                     int64_t cols, const float* importance, std::string_view where,
+                                     ThreadPool& pool) {
+  const auto* gguf = dynamic_cast<const formats::GgufFormat*>(format.get());
+  if (!gguf) {
+    return unsupported("{}: format {} is not one of the ggml block types", where, format->spec());
+  }
+  LATHE_OK_IN(format->supports(rows, cols), where);
+  const int64_t bad = formats::first_not_finite(
+      DType::kF32, reinterpret_cast<const uint8_t*>(weights), rows * cols);
+  if (bad >= 0) {
+    return bad_input("{}: weight [{}, {}] is {}; a checkpoint must hold finite numbers", where,
+                     bad / cols, bad % cols, weights[bad]);
+  }
+  for (int64_t k = 0; importance && k < cols; ++k) {
+    if (std::isfinite(importance[k]) && importance[k] >= 0) continue;
+    return bad_input("{}: the importance of column {} is {}", where, k, importance[k])
+        .with_hint("importances are mean squares: finite, and not negative");
+  }
+  uint8_t* data = nullptr;
+  Bytes bytes = Bytes::allocate(static_cast<size_t>(format->bytes(rows, cols)), &data);
+  const int64_t row_bytes = format->bytes(1, cols);
+  pool.parallel_for(rows, 1, [&](int64_t begin, int64_t end) {
+    gguf->fit(weights + begin * cols, end - begin, cols, importance, data + begin * row_bytes);
+  });
+  auto matrix = WeightMatrix::create(format, rows, cols, {std::move(bytes)}, where);
+  if (matrix.ok()) return matrix;
+  return bad_input("{}: the weights do not fit format {}", where, format->spec())
+      .with_hint("use a format with a wider range, such as bf16");
 }
 
 Result<int64_t> gguf_row_bytes(uint32_t ggml_type, int64_t cols) {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lathe/formats/format.h"
+#include "lathe/formats/weight_matrix.h"
 
 namespace lathe {
 
@@ -45,6 +45,13 @@ std::string ggml_type_name(uint32_t ggml_type);
 FormatPtr gguf_format(uint32_t ggml_type);
 // The type number under which a GGUF file stores this format: Encoding::kGguf and kFloat only.
 Result<uint32_t> ggml_type_of(const Format& format);
+// rows × cols weights in a ggml block type, with scales and minima found by a search for the least
+// Σ importance[k] · (ŵ − w)²; `importance` has K finite numbers ≥ 0, nullptr means all alike. Runs
+// over rows in parallel; the bytes do not depend on the number of threads. Refuses other formats,
+// weights that are not finite or out of range, and importances that are not finite or negative.
+Result<WeightMatrix> encode_weighted(const FormatPtr& format, const float* weights, int64_t rows,
+                                     int64_t cols, const float* importance, std::string_view where,
+                                     ThreadPool& pool);
 // Bytes of a row of `cols` elements; an error if the type is unknown, or `cols` is no multiple of
 // its block.
 Result<int64_t> gguf_row_bytes(uint32_t ggml_type, int64_t cols);
