@@ -67,6 +67,30 @@ TEST(Rouge, EqualsTheReferenceOnSummaries) {
   }
 }
 
+TEST(Rouge, EqualsTheReferenceOnEveryPairOfSummaries) {
+  LATHE_SHARED_OR_SKIP(path, "summarization/dialogsum.test.jsonl");
+  const auto rows = lines_of(read_text(path));
+  for (const bool stemmer : {false, true}) {
+    std::string lines;
+    for (const auto& line : rows) {
+      const auto row = nlohmann::json::parse(line);
+      for (const auto& [a, b] : {std::pair(1, 2), std::pair(1, 3), std::pair(2, 3)}) {
+        std::vector<std::string> digits;
+        const auto scores = rouge(row[fmt::format("summary{}", a)].get<std::string>(),
+                                  row[fmt::format("summary{}", b)].get<std::string>(),
+                                  {.stemmer = stemmer});
+        for (const auto& kind : as_rows(scores)) {
+          for (const double x : kind) digits.push_back(fmt::format("{:.17g}", x));
+        }
+        lines += fmt::format("{}\n", fmt::join(digits, " "));
+      }
+    }
+    const auto& expected = golden()["dialogsum_lines"][stemmer ? 1 : 0];
+    EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), expected["n"].get<int64_t>());
+    EXPECT_EQ(sha256_hex(lines), expected["sha256"].get<std::string>()) << stemmer;
+  }
+}
+
 TEST(PorterStemmer, EqualsTheReference) {
   const auto& stemmer = golden()["stemmer"];
   for (const char* list : {"irregular", "sample"}) {

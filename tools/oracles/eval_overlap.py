@@ -98,6 +98,18 @@ def summary_figures(path, stemmer):
     return [t / len(rows) for t in totals]
 
 
+def summary_lines(path, stemmer):
+    """Hash of every score of every pair of the summaries that three people wrote."""
+    scorer = rouge_scorer.RougeScorer(KINDS, use_stemmer=stemmer)
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        for a, b in [(1, 2), (1, 3), (2, 3)]:
+            scores = rouge_row(scorer, [row[f"summary{a}"]], row[f"summary{b}"])
+            lines.append(" ".join("%.17g" % x for score in scores for x in score) + "\n")
+    return {"n": len(lines), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+
+
 def main():
     logging.getLogger("sacrebleu").setLevel(logging.ERROR)  # it advises on sentence scores
     shared = pathlib.Path(sys.argv[1])
@@ -136,6 +148,8 @@ def main():
                   for s in ["uedin-nmt.4722", "online-A.0"]},
         "dialogsum": [summary_figures(shared / "summarization/dialogsum.test.jsonl", stemmer)
                       for stemmer in [False, True]],
+        "dialogsum_lines": [summary_lines(shared / "summarization/dialogsum.test.jsonl", stemmer)
+                            for stemmer in [False, True]],
     }
     with open(sys.argv[2], "w", encoding="utf-8") as out:
         json.dump(golden, out, ensure_ascii=True, separators=(",", ":"))
