@@ -116,7 +116,7 @@ class Peer:
         found = lm_eval.simple_evaluate(
             model=self.model, tasks=[f"timed_{task}"], num_fewshot=SHOTS[task], task_manager=manager,
             limit=self.options.peer_limit, bootstrap_iters=0, gen_kwargs=f"max_gen_toks={self.options.max_tokens}")
-        scores = {k: v for k, v in found["results"][f"timed_{task}"].items() if isinstance(v, float)}
+        scores = {k: float(v) for k, v in found["results"][f"timed_{task}"].items() if isinstance(v, float)}
         return self.seconds / self.options.peer_limit, scores, self.texts
 
 
