@@ -90,6 +90,17 @@ def unpack_bitsandbytes(t, name):
     return F.dequantize_4bit(t[name + ".weight"], state).float().numpy()
 
 
+def plain_products():
+    """Keeps bitsandbytes' 4-bit layers from their fused CPU kernel, which rounds activations and
+    absmax to BF16 whatever the compute type that the file asks for."""
+    import bitsandbytes.nn.modules as modules
+
+    modules.has_avx512bf16 = lambda: False
+
+
+# Logits may differ by so much of the largest: LLM.int8 rounds activations to 8 bits, the others to
+# nothing.
+TOLERANCE = {"int8": 0.2}
 UNPACK = {"gptq": unpack_gptq, "awq": unpack_awq, "compressed-tensors": unpack_ct,
           "bitsandbytes": unpack_bitsandbytes}
 
@@ -118,6 +129,7 @@ def check(lathe, model, target, folder):
     line = f"{target:10} weights differ by at most {worst:.3g}"
     good = worst <= (1e-6 if target == "nf4-dq" else 0 if kind != "bitsandbytes" else 1e-7)
     reference = logits(plain)
+    plain_products()
     try:
         found = logits(out)
     except Exception as error:  # a loader that needs a GPU or a package
@@ -128,7 +140,8 @@ def check(lathe, model, target, folder):
     difference = (found - reference).abs().max().item()
     print(f"{line}; transformers: max |Δlogit| {difference:.3g} of {reference.abs().max():.3g}, "
           f"top-1 agreement {100 * agree:.1f} %")
-    return good and agree > 0.95
+    allowed = TOLERANCE.get(target, 1e-5)
+    return good and difference <= allowed * reference.abs().max().item() and agree >= 1 - allowed / 2
 
 
 def main(lathe, model, *targets):
