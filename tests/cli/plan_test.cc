@@ -1,4 +1,6 @@
 // analyze and plan through the built program: kills, budgets, and a plan that is what it says.
+#include <cmath>
+
 #include "cli_support.h"
 
 namespace lathe {
@@ -52,7 +54,8 @@ TEST_F(SlowPlan, PlansAreWithinTheirBudgetsAndSayWhatIsImpossible) {
   EXPECT_LE(value["disk_bytes"], 3672320.0);
   EXPECT_LE(value["additive_kl_bound"], value["additive_kl"]);
   EXPECT_GT(value["kl_mean"], 0);
-  EXPECT_NEAR(value["predicted_kl"], value["kl_mean"], 0.3 * value["kl_mean"]);
+  // Two samples of 64 tokens give no better.
+  EXPECT_NEAR(std::log(value["predicted_kl"] / value["kl_mean"]), 0, std::log(2.0));
   const std::string out = folder_.file("model");
   ASSERT_EQ(test::run("compress " + test::tiny() + " -r " + yaml + " -o " + out).code, 0);
   const auto inspected = nlohmann::json::parse(test::run("inspect --json " + out).out);

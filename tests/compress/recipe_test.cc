@@ -79,7 +79,6 @@ TEST(Recipe, MistakesAreNamed) {
       {"{formt: f16}", "unknown key 'formt'", "did you mean 'format'"},
       {"{format: int5}", "format: unknown format 'int5'", "did you mean"},
       {"{format: 3}", "must be a format", ""},
-      {"{format: q4_k}", "can be read but not written", ""},
       {"{format: f16, method: rnt}", "method: unknown pass 'rnt'", "rtn"},
       {"{format: f16, method: magnitude}", "'magnitude' is a pruning pass", "under 'prune'"},
       {"{method: rtn}", "needs a 'format'", ""},

@@ -76,9 +76,9 @@ TEST(Rouge, EqualsTheReferenceOnEveryPairOfSummaries) {
       const auto row = nlohmann::json::parse(line);
       for (const auto& [a, b] : {std::pair(1, 2), std::pair(1, 3), std::pair(2, 3)}) {
         std::vector<std::string> digits;
-        const auto scores = rouge(row[fmt::format("summary{}", a)].get<std::string>(),
-                                  row[fmt::format("summary{}", b)].get<std::string>(),
-                                  {.stemmer = stemmer});
+        const auto scores =
+            rouge(row[fmt::format("summary{}", a)].get<std::string>(),
+                  row[fmt::format("summary{}", b)].get<std::string>(), {.stemmer = stemmer});
         for (const auto& kind : as_rows(scores)) {
           for (const double x : kind) digits.push_back(fmt::format("{:.17g}", x));
         }

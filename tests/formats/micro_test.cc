@@ -30,8 +30,8 @@ TEST(Micro, EqualsTheReference) {
   const std::vector<float> x = input(golden);
   for (const char* spec : {"mxfp4", "nvfp4"}) {
     SCOPED_TRACE(spec);
-    const auto matrix =
-        WeightMatrix::encode(parse_format(spec).value(), x.data(), golden["rows"], golden["cols"], "w");
+    const auto matrix = WeightMatrix::encode(parse_format(spec).value(), x.data(), golden["rows"],
+                                             golden["cols"], "w");
     ASSERT_TRUE(matrix.ok()) << matrix.error().message;
     const auto scales = golden[spec]["scale"].get<std::vector<uint8_t>>();
     EXPECT_TRUE(std::ranges::equal(matrix->parts()[1].span(), scales));
@@ -50,7 +50,8 @@ TEST(Micro, ScalesOfEightBits) {
 
 TEST(Micro, RefusesScalesThatAreNoNumbers) {
   const std::vector<float> x(64, 1.0f);
-  for (const auto& [spec, code] : {std::pair{"mxfp4", 0xff}, {"mxfp4", 0xfd}, {"nvfp4", 0x7f}, {"nvfp4", 0x81}}) {
+  for (const auto& [spec, code] :
+       {std::pair{"mxfp4", 0xff}, {"mxfp4", 0xfd}, {"nvfp4", 0x7f}, {"nvfp4", 0x81}}) {
     const FormatPtr format = parse_format(spec).value();
     const auto good = WeightMatrix::encode(format, x.data(), 1, 64, "w").value();
     std::vector<Bytes> parts(good.parts().begin(), good.parts().end());

@@ -47,7 +47,9 @@ class BitsFormat final : public Format {
                        kSuffix[static_cast<int>(layout_.zero)]);
   }
   uint32_t id() const override {
-    const Kind kind = layout_.bits == 2 ? Kind::kInt2 : layout_.bits == 3 ? Kind::kInt3 : Kind::kInt4;
+    const Kind kind = layout_.bits == 2   ? Kind::kInt2
+                      : layout_.bits == 3 ? Kind::kInt3
+                                          : Kind::kInt4;
     return make_id(kind, static_cast<uint32_t>(layout_.group) << 1 |
                              (layout_.zero == ZeroKind::kPoint ? 1u : 0u) |
                              (layout_.zero == ZeroKind::kOffset ? kOffsetFlag : 0u));
@@ -67,7 +69,8 @@ class BitsFormat final : public Format {
     std::vector<PartSpec> out = {
         {"weight.packed", DType::kU8, {rows, ceil_div(cols * layout_.bits, 8)}},
         {"weight.scale", DType::kF16, {rows, groups}}};
-    if (layout_.zero == ZeroKind::kPoint) out.push_back({"weight.zero", DType::kU8, {rows, groups}});
+    if (layout_.zero == ZeroKind::kPoint)
+      out.push_back({"weight.zero", DType::kU8, {rows, groups}});
     if (layout_.zero == ZeroKind::kOffset) {
       out.push_back({"weight.offset", DType::kF16, {rows, groups}});
     }
@@ -137,10 +140,10 @@ class BitsFormat final : public Format {
                     uint8_t* codes) const {
     const Range range = range_of(x, count, layout_.zero != ZeroKind::kOffset);
     const float steps = static_cast<float>(most());
-    const float widest = layout_.zero == ZeroKind::kMiddle
-                             ? (range.high >= -range.low ? range.high : range.low) /
-                                   static_cast<float>(-middle())
-                             : (range.high - range.low) / steps;
+    const float widest =
+        layout_.zero == ZeroKind::kMiddle
+            ? (range.high >= -range.low ? range.high : range.low) / static_cast<float>(-middle())
+            : (range.high - range.low) / steps;
     const uint16_t stored = f32_to_f16(widest);
     store(out[1], index, stored);
     const float scale = f16_to_f32(stored);

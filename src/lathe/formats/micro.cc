@@ -1,6 +1,6 @@
-// Block-scaled 4-bit floats: elements E2M1 (0, ½, 1, 1½, 2, 3, 4, 6 and their negatives; the top bit
-// of a code is the sign), two to a byte, `weight.packed` U8 [N, ⌈K/2⌉]: the low nibble is the even
-// column. Blocks begin anew with every row; the last may be shorter.
+// Block-scaled 4-bit floats: elements E2M1 (0, ½, 1, 1½, 2, 3, 4, 6 and their negatives; the top
+// bit of a code is the sign), two to a byte, `weight.packed` U8 [N, ⌈K/2⌉]: the low nibble is the
+// even column. Blocks begin anew with every row; the last may be shorter.
 //
 // mxfp4   blocks of 32, `weight.scale` U8 [N, ⌈K/32⌉] = e (E8M0): w = element · 2^(e − 127). The
 //         exponent is that of the block's largest magnitude, less 2; what lies above 6 becomes 6.
@@ -28,9 +28,8 @@ const std::array<float, 16>& e2m1_values() {
 
 float e4m3_value(uint8_t code) {
   const int exponent = code >> 3 & 15, mantissa = code & 7;
-  const float size = exponent == 0
-                         ? std::ldexp(static_cast<float>(mantissa), -9)
-                         : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                   : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
   return (code & 0x80) != 0 ? -size : size;
 }
 
@@ -79,9 +78,7 @@ class MicroFormat final : public Format {
   uint32_t id() const override { return make_id(nv_ ? Kind::kNvfp4 : Kind::kMxfp4, 0); }
   Encoding encoding() const override { return Encoding::kMicro; }
   bool exact_zero() const override { return true; }
-  SnrBounds snr() const override {
-    return nv_ ? SnrBounds{19.0, 22.0} : SnrBounds{16.5, 20.0};
-  }
+  SnrBounds snr() const override { return nv_ ? SnrBounds{19.0, 22.0} : SnrBounds{16.5, 20.0}; }
   bool rows_independent() const override { return !nv_; }  // one scale for the whole matrix
 
   Status supports(int64_t rows, int64_t cols) const override { return check_shape(rows, cols); }
@@ -118,7 +115,8 @@ class MicroFormat final : public Format {
       for (int64_t k = 0; k < cols; ++k) {
         const int code = k % 2 == 0 ? row[k / 2] & 15 : row[k / 2] >> 4;
         // + 0: the code of −0 is a plain zero.
-        out[k] = values[static_cast<size_t>(code)] * scales[static_cast<size_t>(k / block())] + 0.0f;
+        out[k] =
+            values[static_cast<size_t>(code)] * scales[static_cast<size_t>(k / block())] + 0.0f;
       }
     }
   }
@@ -128,9 +126,9 @@ class MicroFormat final : public Format {
     for (size_t i = 0; i < parts[1].size(); ++i) {
       const uint8_t code = parts[1].data()[i];
       if (nv_ ? code < 0x7f : code <= kLargestExponent) continue;
-      return bad_input("element {} of part 'weight.scale' is 0x{:02x}: {}", i, code,
-                       nv_ ? "a scale is a positive E4M3 number"
-                           : "decoded weights would not be finite");
+      return bad_input(
+          "element {} of part 'weight.scale' is 0x{:02x}: {}", i, code,
+          nv_ ? "a scale is a positive E4M3 number" : "decoded weights would not be finite");
     }
     if (!nv_) return {};
     const auto global = load<float>(parts[2].data());
@@ -167,16 +165,22 @@ class MicroFormat final : public Format {
 }  // namespace
 
 FormatKind mxfp4_kind() {
-  return {"mxfp4", "mxfp4", "4-bit floats in blocks of 32 with a power of two as scale (OCP MX)",
-          {"mxfp4"}, [](std::string_view options) -> Result<FormatPtr> {
+  return {"mxfp4",
+          "mxfp4",
+          "4-bit floats in blocks of 32 with a power of two as scale (OCP MX)",
+          {"mxfp4"},
+          [](std::string_view options) -> Result<FormatPtr> {
             if (!options.empty()) return bad_input("format mxfp4 has no options");
             return FormatPtr(std::make_shared<MicroFormat>(false));
           }};
 }
 
 FormatKind nvfp4_kind() {
-  return {"nvfp4", "nvfp4", "4-bit floats in blocks of 16 with a float of 8 bits as scale (NVIDIA)",
-          {"nvfp4"}, [](std::string_view options) -> Result<FormatPtr> {
+  return {"nvfp4",
+          "nvfp4",
+          "4-bit floats in blocks of 16 with a float of 8 bits as scale (NVIDIA)",
+          {"nvfp4"},
+          [](std::string_view options) -> Result<FormatPtr> {
             if (!options.empty()) return bad_input("format nvfp4 has no options");
             return FormatPtr(std::make_shared<MicroFormat>(true));
           }};

@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMixtures = 8;
+constexpr int kMixtures = 12;
 
 // A folder that is gone afterwards.
 class Temporary {
