@@ -252,6 +252,33 @@ TEST_F(Calibrated, TheSameBytesOnAnyNumberOfThreadsSlow) {
   }
 }
 
+// Weighted by the inputs the search gives other blocks than without, at the cost of a larger plain
+// error; how much that helps the model is in docs/compression.md.
+TEST_F(Calibrated, ImportanceDecidesTheBlocksOfGgmlTypes) {
+  const auto layers = [&](const char* method, int threads) {
+    ThreadPool pool(threads);
+    const std::string out = folder_.file(fmt::format("{}-{}", method, threads));
+    nlohmann::json json = {{"format", "q4_k"}, {"method", method}};
+    json["overrides"] = {{{"match", "*.down_proj"}, {"format", "q6_k"}}};
+    if (std::string_view(method) == "imatrix") json["calibration"] = calibration();
+    auto report = compress(*source_, recipe_of(json), out, pool);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return std::pair(std::move(report->matrices), test::contents(out));
+  };
+  const auto [plain, plain_files] = layers("rtn", 1);
+  const auto [weighted, files] = layers("imatrix", 1);
+  int blocks = 0;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    if (plain[i].name.find(".layers.") == std::string::npos) continue;
+    EXPECT_EQ(weighted[i].format, plain[i].name.ends_with("down_proj") ? "q6_k" : "q4_k");
+    EXPECT_GT(weighted[i].mse, plain[i].mse) << plain[i].name;
+    EXPECT_LT(weighted[i].mse, 3 * plain[i].mse) << plain[i].name;
+    ++blocks;
+  }
+  EXPECT_EQ(blocks, 28);
+  EXPECT_EQ(layers("imatrix", 3).second, files);
+}
+
 TEST_F(Calibrated, Refusals) {
   ThreadPool pool(2);
   const auto message = [&](const nlohmann::json& json) {
@@ -264,6 +291,9 @@ TEST_F(Calibrated, Refusals) {
   EXPECT_THAT(message({{"format", "int4:g64"}, {"method", "gptq"}}), HasSubstr("names none"));
   EXPECT_THAT(message({{"format", "q4_0"}, {"method", "gptq"}, {"calibration", calibration()}}),
               HasSubstr("not made of groups"));
+  EXPECT_THAT(
+      message({{"format", "int4:g64"}, {"method", "imatrix"}, {"calibration", calibration()}}),
+      HasSubstr("not one of the ggml block types"));
   nlohmann::json spec = calibration();
   spec["length"] = 4096 * 100;
   EXPECT_THAT(message({{"prune", "wanda:0.5"}, {"calibration", spec}}), HasSubstr("tokens"));

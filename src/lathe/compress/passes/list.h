@@ -8,6 +8,7 @@ namespace lathe {
 Pass rtn_pass();
 Pass magnitude_pass();
 Pass gptq_pass();
+Pass imatrix_pass();
 Pass wanda_pass();
 Pass sparsegpt_pass();
 

@@ -7,7 +7,7 @@ namespace lathe {
 
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = {
-      rtn_pass(), magnitude_pass(), gptq_pass(), wanda_pass(), sparsegpt_pass(),
+      rtn_pass(), magnitude_pass(), gptq_pass(), imatrix_pass(), wanda_pass(), sparsegpt_pass(),
   };
   return all;
 }
