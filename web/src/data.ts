@@ -54,7 +54,7 @@ export interface Memory {
 /** A run of a sweep that goes on, or has stopped. */
 export interface LiveRun {
   id: string;
-  state: 'waiting' | 'running' | 'done' | 'failed';
+  state: 'waiting' | 'running' | 'done' | 'partial' | 'failed';
   phase?: string | null;
   done?: number | null;
   total?: number | null;
@@ -78,7 +78,7 @@ export interface Run {
   id: string;
   variant: string;
   baseline?: string | null;
-  status: 'done' | 'failed';
+  status: 'done' | 'partial' | 'failed';
   error?: string | null;
   model: { path: string; family?: string | null; parameters?: number | null; hash?: string | null };
   environment?: Environment | null;
@@ -192,8 +192,8 @@ function checkRun(run: Fields, where: string): void {
   allow((run['model'] as Fields)['parameters'], 'number', `${where}.model.parameters`);
   allow(run['environment'], 'object', `${where}.environment`);
   allow(run['error'], 'string', `${where}.error`);
-  if (run['status'] !== 'done' && run['status'] !== 'failed') {
-    throw new DataError(`${where}.status: expected "done" or "failed", found ${JSON.stringify(run['status'])}`);
+  if (run['status'] !== 'done' && run['status'] !== 'partial' && run['status'] !== 'failed') {
+    throw new DataError(`${where}.status: expected "done", "partial" or "failed", found ${JSON.stringify(run['status'])}`);
   }
   for (const key of ['results', 'samples', 'timings', 'layers']) {
     allow(run[key], 'array', `${where}.${key}`);

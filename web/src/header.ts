@@ -27,7 +27,7 @@ export function factLine(state: State, view: View): HTMLElement {
   const machines = [...new Set(view.rows.map(machineOf).filter(Boolean))];
   const seeds = [...new Set(view.rows.map((r) => r.run.environment?.['seed']).filter((v) => v !== undefined && v !== null).map(String))];
   const models = [...new Map(view.rows.map((r) => [r.model, r.run.model])).values()];
-  const failed = view.rows.filter((r) => r.run.status === 'failed').length;
+  const failed = view.rows.filter((r) => r.run.status !== 'done').length;
   const front = view.rows.filter((r) => view.memoryFront.rows.has(r) || view.speedFront.rows.has(r)).length;
   const one = models.length === 1 ? models[0] : undefined;
   return h('div', {},

@@ -91,7 +91,7 @@ export function rowFront(rows: Row[], x: Metric | null, y: Metric | null): Front
   const candidates = rows.flatMap((item): Point<Row>[] => {
     const px = valueOf(item, x);
     const py = valueOf(item, y);
-    return item.run.status === 'done' && px !== null && py !== null ? [{ item, x: px, y: py }] : [];
+    return item.run.status !== 'failed' && px !== null && py !== null ? [{ item, x: px, y: py }] : [];
   });
   const points = front(candidates, x.better, y.better);
   return { points, rows: new Set(points.map((p) => p.item)) };

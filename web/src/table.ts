@@ -90,6 +90,7 @@ function bodyRow(row: Row, state: State, view: View, metrics: Metric[], scales: 
     h('th', { scope: 'row', class: 'variant' },
       h('button', { type: 'button', class: 'link', 'aria-haspopup': 'dialog' }, row.variant),
       row.isBaseline ? h('span', { class: 'tag' }, 'baseline') : null,
+      row.run.status === 'partial' ? h('span', { class: 'chip worse', title: row.run.error || 'no reason was recorded' }, '✕ failed in part') : null,
       h('div', { class: 'sub mono' }, [all ? shortModel(row.model, state.tables.models) : '', row.format].filter(Boolean).join(' · '))),
     failed
       ? h('td', { colspan: metrics.length, class: 'reason' }, h('div', {}, h('span', { class: 'chip worse' }, '✕ failed'), ' ', row.run.error || 'no reason was recorded'))

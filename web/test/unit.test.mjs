@@ -108,9 +108,10 @@ test('data that is missing or wrong is named', () => {
   says('[]', /report: expected object, found array/);
   says('{}', /runs: expected array, found nothing/);
   says('{"runs": []}', /runs: the list is empty/);
-  says(JSON.stringify({ runs: [run, { ...run, status: 'maybe' }] }), /runs\[1\]\.status: expected "done" or "failed", found "maybe"/);
+  says(JSON.stringify({ runs: [run, { ...run, status: 'maybe' }] }), /runs\[1\]\.status: expected "done", "partial" or "failed", found "maybe"/);
   says(JSON.stringify({ runs: [{ ...run, results: [{ task: 't', metric: 'f1', value: '81' }] }] }), /runs\[0\]\.results\[0\]\.value: expected number, found string/);
   says(JSON.stringify({ runs: [{ ...run, samples: [{ task: 't' }] }] }), /runs\[0\]\.samples\[0\]\.prediction: expected string, found nothing/);
+  assert.equal(data.parseReport(JSON.stringify({ runs: [{ ...run, status: 'partial', error: 'task/a: no data' }] })).runs[0].status, 'partial');
   const good = data.parseReport(JSON.stringify({ runs: [run] }));
   assert.equal(good.title, 'Lathe report');
   assert.deepEqual(good.runs[0].layers, []);

@@ -65,6 +65,11 @@ void add_cost(double usd_per_hour, std::optional<double> budget_usd,
   add("usd_per_million_prompt_tokens", "budget_prompt_tokens", "prefill_tokens_per_s");
 }
 
+bool has_failed(const Run& run, const std::string& name) {
+  return std::any_of(run.failures.begin(), run.failures.end(),
+                     [&](const auto& f) { return f["name"] == name; });
+}
+
 // What a run's own process wrote down, or an error where it is not that.
 Result<nlohmann::json> read_measured(const RunFolder& folder) {
   LATHE_TRY(nlohmann::json measured, folder.read("measured.json"));
@@ -77,7 +82,17 @@ Result<nlohmann::json> read_measured(const RunFolder& folder) {
       is("parameters", [](const auto& j) { return j.is_number_integer(); }) &&
       is("format", [](const auto& j) { return j.is_string(); }) &&
       is("results", [](const auto& j) { return j.is_array(); })) {
-    return measured;
+    const auto text = [](const nlohmann::json& j, const char* key) {
+      return j.contains(key) && j[key].is_string();
+    };
+    const auto failures = measured.find("failures");
+    if (failures == measured.end() ||
+        (failures->is_array() &&
+         std::all_of(failures->begin(), failures->end(), [&](const auto& f) {
+           return f.is_object() && text(f, "name") && text(f, "error");
+         }))) {
+      return measured;
+    }
   }
   return bad_input("{}: needs environment, preflight, parameters, format and results",
                    folder.file("measured.json"))
@@ -98,6 +113,7 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
   run.tasks = nlohmann::json::array();
   run.samples = nlohmann::json::array();
   run.results.clear();
+  run.failures = measured.value("failures", nlohmann::json::array());
   const auto variant = std::find_if(experiment.variants.begin(), experiment.variants.end(),
                                     [&](const VariantSpec& v) { return v.name == run.variant; });
   LATHE_CHECK(variant != experiment.variants.end());
@@ -107,7 +123,8 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
                          {"parameters", entry.parameters},
                          {"preflight", measured["preflight"].value(entry.name, nlohmann::json())}});
     const auto ours = samples.find(entry.name);
-    if (ours == samples.end()) continue;
+    // What a failed task has left are the first of its samples, not a smaller data set.
+    if (ours == samples.end() || has_failed(run, "task/" + entry.name)) continue;
     const std::vector<Sample>* theirs = nullptr;
     if (baseline) {
       const auto it = baseline->find(entry.name);

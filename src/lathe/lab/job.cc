@@ -24,38 +24,69 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Status run_task(const Engine& engine, const nlohmann::json& entry, const RunFolder& folder,
-                SampleLog& log, JobWatch& watch, nlohmann::json& preflights,
-                nlohmann::json& timings) {
+// The process of a run: what it writes to, and what it has found so far.
+struct Job {
+  const RunFolder& folder;
+  const SamplesByTask& samples;  // of earlier starts
+  SampleLog& log;
+  JobWatch& watch;
+  nlohmann::json preflights, timings, rows;
+  nlohmann::json failures = nlohmann::json::array();
+};
+
+nlohmann::json named(const std::string& name, const Error& error) {
+  return {{"name", name},
+          {"error", error.hint.empty() ? error.message : error.message + " (" + error.hint + ")"},
+          {"code", static_cast<int>(error.code)}};
+}
+
+// `lost`: what is wrong with the log of samples, which ends the run; any other error is the task's
+// own.
+Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Status& lost) {
   const auto start = std::chrono::steady_clock::now();
   const auto name = entry["name"].get<std::string>();
   LATHE_TRY(const auto task, make_task(name, entry["parameters"]));
-  LATHE_OK_IN(task->prepare(engine), name);
-  preflights[name] = task->preflight();
+  LATHE_OK(task->prepare(engine));
   for (const auto& warning : task->preflight()["warnings"]) {
     spdlog::warn("{}: {}", name, warning.get<std::string>());
   }
   std::set<std::string> done;
-  LATHE_TRY(const auto samples, folder.samples());
-  if (const auto it = samples.find(name); it != samples.end()) {
+  if (const auto it = job.samples.find(name); it != job.samples.end()) {
     for (const Sample& sample : it->second) done.insert(sample.id);
   }
   Progress progress(name, task->sample_count(), "samples");
   auto count = static_cast<int64_t>(done.size());
   progress.set(count);
-  watch.phase(name, task->sample_count(), false);
-  watch.done(count);
+  job.watch.phase(name, task->sample_count(), false);
+  job.watch.done(count);
   LATHE_OK(task->run(engine, done, [&](Sample sample) -> Status {
-    LATHE_OK(log.append(sample, name));
+    if (lost = job.log.append(sample, name); !lost.ok()) return lost;
     progress.advance();
-    watch.done(++count);
+    job.watch.done(++count);
     return {};
   }));
-  timings.push_back({{"name", "task/" + name},
-                     {"seconds", seconds_since(start)},
-                     {"samples", task->sample_count()},
-                     {"timed", count - static_cast<int64_t>(done.size())}});
+  job.preflights[name] = task->preflight();
+  job.timings.push_back({{"name", "task/" + name},
+                         {"seconds", seconds_since(start)},
+                         {"samples", task->sample_count()},
+                         {"timed", count - static_cast<int64_t>(done.size())}});
   return {};
+}
+
+// The new rows beside those of an earlier start, which this start measured only in part: of two
+// peaks of memory the larger holds, of all else the newer.
+void merge_rows(const nlohmann::json& measured, nlohmann::json& rows) {
+  for (const auto& row : measured) {
+    const auto same = [&](const nlohmann::json& old) {
+      return old.value("task", "") == row["task"] && old.value("metric", "") == row["metric"];
+    };
+    const auto it = std::find_if(rows.begin(), rows.end(), same);
+    if (row["task"] != "memory" || it == rows.end()) {
+      rows.push_back(row);
+    } else if (row["value"].get<double>() > (*it)["value"].get<double>()) {
+      *it = row;
+    }
+  }
 }
 
 // Where the time of the latency probe goes, operation by operation, for chrome://tracing and
@@ -99,10 +130,42 @@ Status run_job(const std::string& path) {
   if (const double seconds = job.value("compress_seconds", 0.0); seconds > 0) {
     timings.push_back({{"name", "compress"}, {"seconds", seconds}});
   }
+  // Started again after some of it failed, a run does that alone.
+  nlohmann::json before = nlohmann::json::object();
+  if (folder.has("measured.json")) {
+    LATHE_TRY(before, folder.read("measured.json"));
+  }
+  const auto part = [&](const char* key, nlohmann::json empty) {
+    return before.contains(key) ? before[key] : empty;
+  };
+  const bool first = before.empty();
+  const auto wanted = [&](const std::string& name) {
+    if (first) return true;
+    const nlohmann::json failed_before = part("failures", nlohmann::json::array());
+    return std::any_of(failed_before.begin(), failed_before.end(),
+                       [&](const auto& f) { return f.value("name", "") == name; });
+  };
+  LATHE_TRY(const SamplesByTask samples, folder.samples());
   LATHE_TRY(SampleLog log, SampleLog::open(folder));
-  nlohmann::json preflights = nlohmann::json::object();
+  for (auto& t : part("timings", nlohmann::json::array())) timings.push_back(std::move(t));
+  Job work{folder,
+           samples,
+           log,
+           watch,
+           part("preflight", nlohmann::json::object()),
+           std::move(timings),
+           part("results", nlohmann::json::array())};
+  bool any_task = false;
   for (const auto& task : job["tasks"]) {
-    LATHE_OK(run_task(engine, task, folder, log, watch, preflights, timings));
+    const auto name = task["name"].get<std::string>();
+    if (!wanted("task/" + name)) continue;
+    any_task = true;
+    Status lost;
+    const Status status = run_task(engine, task, work, lost);
+    LATHE_OK(lost);
+    if (status.ok()) continue;
+    work.preflights.erase(name);
+    work.failures.push_back(named("task/" + name, status.error()));
   }
 
   const nlohmann::json environment = environment_of(engine, job["seed"].get<uint64_t>());
@@ -112,27 +175,37 @@ Status run_job(const std::string& path) {
     LATHE_TRY(engine, open_engine(model_path, options));
   }
   LATHE_TRY(const auto checkpoint, open_checkpoint(model_path));
-  nlohmann::json rows = nlohmann::json::array();
+  nlohmann::json traced = nlohmann::json::array();
   for (const ProbeKind& kind : probe_kinds()) {
     for (const auto& probe : job["probes"]) {
       if (probe["name"] != kind.name) continue;
+      const std::string name = "probe/" + kind.name;
+      // A task that was missing may have moved the peak.
+      if (!wanted(name) && !(kind.name == "memory" && any_task)) continue;
       watch.phase(kind.name, 0, true);
       const auto start = std::chrono::steady_clock::now();
-      LATHE_TRY(const auto measured,
-                run_probe(kind.name, {engine, *checkpoint}, probe["parameters"]));
-      time("probe/" + kind.name, start);
-      for (const Measurement& m : measured) rows.push_back(to_json(m));
+      const auto measured = run_probe(kind.name, {engine, *checkpoint}, probe["parameters"]);
+      if (!measured.ok()) {
+        work.failures.push_back(named(name, measured.error()));
+        continue;
+      }
+      work.timings.push_back({{"name", name}, {"seconds", seconds_since(start)}});
+      nlohmann::json rows = nlohmann::json::array();
+      for (const Measurement& m : *measured) rows.push_back(to_json(m));
+      merge_rows(rows, work.rows);
+      traced.push_back(probe);
     }
   }
-  LATHE_OK(write_trace(engine, job["probes"], folder, watch));
+  LATHE_OK(write_trace(engine, traced, folder, watch));
   return folder.write("measured.json", {{"started_ms", started_ms},
                                         {"ended_ms", now_ms()},
                                         {"environment", environment},
                                         {"parameters", engine.model->parameters},
                                         {"format", engine.model->format},
-                                        {"preflight", preflights},
-                                        {"timings", timings},
-                                        {"results", rows}});
+                                        {"preflight", work.preflights},
+                                        {"timings", work.timings},
+                                        {"failures", work.failures},
+                                        {"results", work.rows}});
 }
 
 }  // namespace lathe

@@ -121,9 +121,9 @@ Result<std::vector<PlannedRun>> plan_sweep(const Experiment& experiment,
                   (variant - experiment.variants.data());
       run.problem = problem;
       const RunFolder folder(run.folder);
-      run.state = folder.has("measured.json")   ? "done"
-                  : folder.has("samples.jsonl") ? "begun"
-                                                : "new";
+      run.state = folder.complete()                                            ? "done"
+                  : folder.has("samples.jsonl") || folder.has("measured.json") ? "begun"
+                                                                               : "new";
       if (source) {
         const auto bytes = predicted_bytes(*source, variant->recipe);
         if (bytes.ok()) run.stored_bytes = *bytes;

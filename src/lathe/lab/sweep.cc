@@ -140,7 +140,7 @@ class Sweep {
     return it->second;
   }
 
-  // The task's definition and data, by content: edited, they make the samples stale.
+  // The task's definition and data, by content: edited, they make its samples stale.
   nlohmann::json inputs_of(const NamedParameters& entry) {
     nlohmann::json out = nlohmann::json::array();
     const auto task = make_task(entry.name, entry.parameters);
@@ -154,10 +154,17 @@ class Sweep {
     return recipe.calibration ? file_hash(recipe.calibration->data) : "";
   }
 
+  std::map<std::string, std::string> task_hashes(const PlannedRun& planned) {
+    std::map<std::string, std::string> out;
+    for (const auto& t : planned.variant->tasks) out[t.name] = sha256_hex(inputs_of(t).dump());
+    return out;
+  }
+
+  // All that a run is made from but the content of its tasks.
   std::string hash_of(const PlannedRun& planned) {
     nlohmann::json tasks = nlohmann::json::array(), probes = nlohmann::json::array();
     for (const auto& t : planned.variant->tasks) {
-      tasks.push_back({t.name, t.parameters, inputs_of(t)});
+      tasks.push_back({t.name, t.parameters});
     }
     for (const auto& p : planned.variant->probes) probes.push_back({p.name, p.parameters});
     return sha256_hex(nlohmann::json({{"lathe", kVersion},
@@ -185,8 +192,10 @@ class Sweep {
     auto lock = folder.lock();
     if (!lock.ok()) return end(std::move(job), lock.error());
     job.lock = std::make_shared<RunLock>(std::move(lock).value());
-    if (auto begun = folder.begin(hash_of(planned)); !begun.ok()) return end(std::move(job), begun);
-    if (folder.has("measured.json")) {
+    if (auto begun = folder.begin(hash_of(planned), task_hashes(planned)); !begun.ok()) {
+      return end(std::move(job), begun);
+    }
+    if (folder.complete()) {
       ++outcome_.reused;
       return end(std::move(job), {});
     }
@@ -303,24 +312,38 @@ class Sweep {
                         is_baseline || baseline == baselines_.end() ? nullptr : &baseline->second,
                         job.run));
     if (is_baseline) {
-      LATHE_TRY(baselines_[job.planned->model], folder.samples());
+      LATHE_TRY(SamplesByTask samples, folder.samples());
+      for (const auto& failure : job.run.failures) {
+        const auto name = failure["name"].get<std::string>();
+        if (name.starts_with("task/")) samples.erase(name.substr(5));
+      }
+      baselines_[job.planned->model] = std::move(samples);
     }
     return {};
   }
 
   Status record(Run run, const PlannedRun& planned, const Status& status) {
     run.status = status.ok() ? "done" : "failed";
+    bool no_room = !status.ok() && status.error().code == ErrorCode::kNoRoom;
     if (!status.ok()) {
       run.error = text_of(status.error());
+    } else if (!run.failures.empty()) {
+      run.status = run.results.empty() ? "failed" : "partial";
+      no_room = true;
+      for (const auto& f : run.failures) {
+        if (!run.error.empty()) run.error += "; ";
+        run.error += f["name"].get<std::string>() + ": " + f["error"].get<std::string>();
+        no_room &= f.value("code", 0) == static_cast<int>(ErrorCode::kNoRoom);
+      }
     }
     run.experiment["created"] = now_text();
     if (Status written = write_record(planned, run); !written.ok()) {
       // The first thing that went wrong says more: where the disk is full, both fail.
       return status.ok() ? written : status;
     }
-    if (!status.ok()) {
+    if (run.status != "done") {
       ++outcome_.failed;
-      if (status.error().code == ErrorCode::kNoRoom) ++outcome_.no_room;
+      if (no_room) ++outcome_.no_room;
       spdlog::error("{}: {}", planned.id, run.error);
     }
     if (on_run_) on_run_(run);

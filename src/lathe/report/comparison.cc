@@ -114,7 +114,7 @@ Comparison compare_runs(std::vector<Run> runs) {
   std::vector<ParetoPoint> memory, speed;
   for (const Run& run : out.runs) {
     const std::string group = run.model.is_object() ? run.model.value("path", "") : "";
-    const bool done = run.status == "done";
+    const bool done = run.status != "failed";
     const auto quality = done ? signed_value(run, headline) : std::nullopt;
     memory.push_back({group, quality, signed_value(run, "weights_bytes")});
     speed.push_back({group, quality, signed_value(run, "decode_tokens_per_s")});

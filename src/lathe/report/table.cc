@@ -99,6 +99,12 @@ std::string render(const std::vector<std::vector<Cell>>& rows, size_t left_colum
   return out;
 }
 
+// What a file's error says may span lines; a list's entry may not.
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string out = "\"";
@@ -165,8 +171,11 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
                              {run.id + (baseline ? " (baseline)" : ""), baseline ? kBold : ""},
                              {run.results.empty() ? "" : run.results[0].format, kDim}};
     if (run.status != "done") {
+      failures += fmt::format("{} failed{}: {}\n", run.id,
+                              run.status == "partial" ? " in part" : "", run.error);
+    }
+    if (run.status == "failed") {
       row.push_back({"failed", colour_of("worse")});
-      failures += fmt::format("{} failed: {}\n", run.id, run.error);
     } else {
       for (const Column& c : comparison.columns) {
         row.push_back(cell_of(comparison.cell(i, c), c.quality));
@@ -196,12 +205,20 @@ std::string markdown_table(const Comparison& comparison) {
     out += fmt::format("| {} | {} | {} |", mark_of(comparison.marks[i]), run.id,
                        run.results.empty() ? "" : "`" + run.results[0].format + "`");
     for (const Column& c : comparison.columns) {
-      out += run.status == "done" ? " " + cell_of(comparison.cell(i, c), c.quality).text + " |"
-                                  : " failed |";
+      out += run.status != "failed" ? " " + cell_of(comparison.cell(i, c), c.quality).text + " |"
+                                    : " failed |";
     }
     out += "\n";
   }
-  return out;
+  std::string failures;
+  for (const Run& run : comparison.runs) {
+    if (run.status != "partial") continue;
+    for (const auto& f : run.failures) {
+      const auto text = [&](const char* key) { return one_line(f.value(key, "")); };
+      failures += fmt::format("- {}: {} failed: {}\n", run.id, text("name"), text("error"));
+    }
+  }
+  return failures.empty() ? out : out + "\n" + failures;
 }
 
 std::string csv_rows(const std::vector<Run>& runs) {
@@ -210,7 +227,7 @@ std::string csv_rows(const std::vector<Run>& runs) {
       "delta_high,verdict,test,p_value,p_holm,decisive_n,convention,status\n";
   for (const Run& run : runs) {
     const std::string model = run.model.is_object() ? run.model.value("path", "") : "";
-    if (run.status != "done") {
+    if (run.status == "failed") {
       out += fmt::format("{},{},{},,,,,,,,,,,,,,,,,,,{}\n", csv_field(run.id), csv_field(model),
                          csv_field(run.variant), csv_field(run.status));
       continue;
@@ -239,7 +256,7 @@ std::string jsonl_rows(const std::vector<Run>& runs) {
       row.update(about);
       out += row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     };
-    if (run.status != "done") add({{"variant", run.variant}});
+    if (run.status == "failed") add({{"variant", run.variant}});
     for (const Measurement& m : run.results) add(to_json(m));
   }
   return out;

@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* kSamples = "samples.jsonl";
 constexpr const char* kHash = "hash";
+constexpr const char* kTaskHashes = "tasks.json";
 
 }  // namespace
 
@@ -62,7 +63,17 @@ RunLock::~RunLock() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-Status RunFolder::begin(const std::string& hash) const {
+bool RunFolder::complete() const {
+  if (!has("measured.json")) return false;
+  const auto measured = read("measured.json");
+  // One that cannot be read is not repaired by running on: whoever finishes the run tells of it.
+  if (!measured.ok()) return true;
+  const auto failures = measured->find("failures");
+  return failures == measured->end() || failures->empty();
+}
+
+Status RunFolder::begin(const std::string& hash,
+                        const std::map<std::string, std::string>& tasks) const {
   std::error_code error;
   // What a killed process has left under temporary names.
   std::vector<fs::path> remains;
@@ -75,7 +86,18 @@ Status RunFolder::begin(const std::string& hash) const {
   for (const fs::path& path : remains) fs::remove_all(path, error);
   if (has(kHash)) {
     const auto found = read_text(file(kHash));
-    if (found.ok() && *found == hash) return {};
+    if (found.ok() && *found == hash) {
+      std::set<std::string> stale;
+      const auto known = has(kTaskHashes) ? read(kTaskHashes) : nlohmann::json::object();
+      for (const auto& [name, of_task] : tasks) {
+        const auto it = known.ok() ? known->find(name) : nlohmann::json::const_iterator();
+        if (!known.ok() || it == known->end() || *it != of_task) stale.insert(name);
+      }
+      if (stale.empty()) return {};
+      // The new hashes last: killed on the way, the next start forgets the same tasks again.
+      LATHE_OK(forget(stale));
+      return write(kTaskHashes, tasks);
+    }
     // Made for other settings: nothing here may be mixed with the new run. What was made from
     // something goes before it, and the hash last, so that a kill on the way leaves no mixture.
     for (const char* name :
@@ -88,7 +110,31 @@ Status RunFolder::begin(const std::string& hash) const {
   }
   fs::create_directories(path_, error);
   if (error) return failed("{}: {}", path_, error.message());
+  LATHE_OK(write(kTaskHashes, tasks));
   return write_atomically(file(kHash), hash);
+}
+
+// What was made from the tasks' old content goes; what is there of others stays.
+Status RunFolder::forget(const std::set<std::string>& tasks) const {
+  if (has("measured.json")) {
+    LATHE_TRY(nlohmann::json measured, read("measured.json"));
+    if (!measured.contains("failures")) measured["failures"] = nlohmann::json::array();
+    for (const std::string& task : tasks) {
+      measured["failures"].push_back({{"name", "task/" + task}, {"error", "its data changed"}});
+    }
+    LATHE_OK(write("measured.json", measured));
+  }
+  if (!has(kSamples)) return {};
+  LATHE_TRY(const SamplesByTask all, samples());
+  std::string kept;
+  using Handler = nlohmann::json::error_handler_t;
+  for (const auto& [task, list] : all) {
+    if (tasks.contains(task)) continue;
+    for (const Sample& sample : list) {
+      kept += to_json(sample, task).dump(-1, ' ', false, Handler::replace) + "\n";
+    }
+  }
+  return write_atomically(file(kSamples), kept);
 }
 
 Result<SamplesByTask> RunFolder::samples() const {
@@ -159,21 +205,23 @@ Status SampleLog::append(const Sample& sample, const std::string& task) {
 nlohmann::json to_json(const Run& run) {
   nlohmann::json results = nlohmann::json::array();
   for (const Measurement& m : run.results) results.push_back(to_json(m));
-  return {{"lathe", kVersion},
-          {"command", "sweep"},
-          {"id", run.id},
-          {"variant", run.variant},
-          {"baseline", run.baseline},
-          {"status", run.status},
-          {"error", run.error.empty() ? nlohmann::json() : nlohmann::json(run.error)},
-          {"experiment", run.experiment},
-          {"recipe", run.recipe},
-          {"tasks", run.tasks},
-          {"model", run.model},
-          {"environment", run.environment},
-          {"layers", run.layers},
-          {"samples", run.samples},
-          {"results", results}};
+  nlohmann::json out = {{"lathe", kVersion},
+                        {"command", "sweep"},
+                        {"id", run.id},
+                        {"variant", run.variant},
+                        {"baseline", run.baseline},
+                        {"status", run.status},
+                        {"error", run.error.empty() ? nlohmann::json() : nlohmann::json(run.error)},
+                        {"experiment", run.experiment},
+                        {"recipe", run.recipe},
+                        {"tasks", run.tasks},
+                        {"model", run.model},
+                        {"environment", run.environment},
+                        {"layers", run.layers},
+                        {"samples", run.samples},
+                        {"results", results}};
+  if (!run.failures.empty()) out["failures"] = run.failures;
+  return out;
 }
 
 Result<Run> run_from_json(const nlohmann::json& j) {
@@ -208,6 +256,7 @@ Result<Run> run_from_json(const nlohmann::json& j) {
   LATHE_OK(part("tasks", true, run.tasks));
   LATHE_OK(part("layers", true, run.layers));
   LATHE_OK(part("samples", true, run.samples));
+  LATHE_OK(part("failures", true, run.failures));
   for (const char* key : {"name", "created", "yaml", "baseline"}) {
     if (run.experiment.contains(key) && !run.experiment[key].is_string()) {
       return bad_input("not a run: 'experiment.{}' is no text", key);

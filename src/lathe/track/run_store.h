@@ -44,9 +44,12 @@ class RunFolder {
   // Makes the folder; refuses while another process holds it.
   Result<RunLock> lock() const;
   // Keeps the folder's contents if they were made for `hash`, else empties it (model/ included);
-  // clears away what a killed process has left half-written. Under the lock.
-  Status begin(const std::string& hash) const;
+  // clears away what a killed process has left half-written. Of the tasks, it keeps those that were
+  // made from the same content (name → hash), and forgets the others. Under the lock.
+  Status begin(const std::string& hash, const std::map<std::string, std::string>& tasks) const;
   bool has(const std::string& name) const;
+  // Whether measured.json is there and names nothing that failed or is to be done anew.
+  bool complete() const;
   // A JSON object.
   Result<nlohmann::json> read(const std::string& name) const;
   Status write(const std::string& name, const nlohmann::json& json) const;
@@ -55,6 +58,7 @@ class RunFolder {
   Result<SamplesByTask> samples() const;
 
  private:
+  Status forget(const std::set<std::string>& tasks) const;
   std::string path_;
 };
 
@@ -74,11 +78,14 @@ class SampleLog {
   int descriptor_;
 };
 
-// A finished (or failed) run as read back from run.json.
+// A run as read back from run.json. Its status: "done"; "partial" where some of its tasks or probes
+// failed and the figures are those of the others; "failed" where there are no figures.
 struct Run {
   std::string id, variant, baseline, status, error;
   std::string folder;  // where it lies; not part of the file
   nlohmann::json model, environment, experiment, recipe, tasks, layers, samples;
+  // The tasks and probes that failed: [{"name": "task/gsm8k", "error": …}].
+  nlohmann::json failures = nlohmann::json::array();
   std::vector<Measurement> results;
 };
 

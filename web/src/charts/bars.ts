@@ -40,7 +40,7 @@ function figures(list: { text: string; colour: string }[], c: Colours): Record<s
 export function bars(state: State, rows: Row[], m: Metric | null, open: (row: Row) => void) {
   return (c: Colours): Drawing | string => {
     if (!m) return 'Nothing was measured.';
-    const shown = rows.filter((r) => r.run.status === 'done' && valueOf(r, m) !== null);
+    const shown = rows.filter((r) => r.run.status !== 'failed' && valueOf(r, m) !== null);
     if (shown.length === 0) return 'No run has this figure.';
     // Bars start at zero, so only what rises far above the others is cut, and marked by an arrow.
     const focus = state.full ? null : metricFocus(shown, m);

@@ -15,7 +15,7 @@ export function scatter(state: State, rows: Row[], x: Metric | null, y: Metric |
     // Labels find their places in this order: the front first, then the baseline.
     const weight = (r: Row): number => (front.rows.has(r) ? 0 : r.isBaseline ? 1 : 2);
     const shown = rows
-      .filter((r) => r.run.status === 'done' && valueOf(r, x) !== null && valueOf(r, y) !== null)
+      .filter((r) => r.run.status !== 'failed' && valueOf(r, x) !== null && valueOf(r, y) !== null)
       .sort((a, b) => weight(a) - weight(b) || valueOf(a, x)! - valueOf(b, x)!);
     if (shown.length === 0) return 'No run has both figures.';
     const logX = useLog(shown, x);

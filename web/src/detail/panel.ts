@@ -120,7 +120,8 @@ export function makePanel(state: State, order: () => Row[]): Panel {
     };
     fill(body,
       h('header', { class: 'panel-head' },
-        h('div', {}, h('h2', {}, row.variant, row.isBaseline ? h('span', { class: 'tag' }, 'baseline') : null, run.status === 'failed' ? h('span', { class: 'chip worse' }, '✕ failed') : null),
+        h('div', {}, h('h2', {}, row.variant, row.isBaseline ? h('span', { class: 'tag' }, 'baseline') : null, run.status === 'failed' ? h('span', { class: 'chip worse' }, '✕ failed') : null,
+          run.status === 'partial' ? h('span', { class: 'chip worse' }, '✕ failed in part') : null),
           h('p', { class: 'sub mono' }, [row.model, row.format].filter(Boolean).join(' · '))),
         h('div', { class: 'actions' }, go(-1, 'Previous variant', '‹'), go(1, 'Next variant', '›'),
           h('button', { type: 'button', class: 'button', 'aria-label': 'Close', onclick: () => element.close() }, 'Close'))),
