@@ -1,9 +1,11 @@
 // A run's own process: load, evaluate, measure.
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "lathe/base/log.h"
 #include "lathe/base/progress.h"
+#include "lathe/eval/overlap.h"
 #include "lathe/eval/task.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/lab/job_watch.h"
@@ -30,6 +32,7 @@ struct Job {
   const SamplesByTask& samples;  // of earlier starts
   SampleLog& log;
   JobWatch& watch;
+  const std::optional<Overlap>& calibration;  // of a variant that was calibrated
   nlohmann::json preflights, timings, rows;
   nlohmann::json failures = nlohmann::json::array();
 };
@@ -40,6 +43,16 @@ nlohmann::json named(const std::string& name, const Error& error) {
           {"code", static_cast<int>(error.code)}};
 }
 
+void add_overlap(const nlohmann::json& overlap, nlohmann::json& preflight) {
+  preflight["calibration_overlap"] = overlap;
+  const auto& percent = overlap["percent"];
+  if (!percent.is_number() || percent.get<double>() < kOverlapWarns) return;
+  preflight["warnings"].push_back(
+      fmt::format("{:.1f} % of the test's {}-grams occur in the calibration text: the variant has "
+                  "seen the test",
+                  percent.get<double>(), kOverlapWords));
+}
+
 // `lost`: what is wrong with the log of samples, which ends the run; any other error is the task's
 // own.
 Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Status& lost) {
@@ -47,7 +60,12 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Sta
   const auto name = entry["name"].get<std::string>();
   LATHE_TRY(const auto task, make_task(name, entry["parameters"]));
   LATHE_OK(task->prepare(engine));
-  for (const auto& warning : task->preflight()["warnings"]) {
+  nlohmann::json preflight = task->preflight();
+  if (job.calibration) {
+    LATHE_TRY(const auto overlap, job.calibration->of_files(task->input_files()));
+    add_overlap(overlap, preflight);
+  }
+  for (const auto& warning : preflight["warnings"]) {
     spdlog::warn("{}: {}", name, warning.get<std::string>());
   }
   std::set<std::string> done;
@@ -65,7 +83,11 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Sta
     job.watch.done(++count);
     return {};
   }));
-  job.preflights[name] = task->preflight();
+  // Prompts may be counted while the task runs; what it says now holds.
+  const nlohmann::json overlap = preflight.value("calibration_overlap", nlohmann::json());
+  preflight = task->preflight();
+  if (!overlap.is_null()) add_overlap(overlap, preflight);
+  job.preflights[name] = std::move(preflight);
   job.timings.push_back({{"name", "task/" + name},
                          {"seconds", seconds_since(start)},
                          {"samples", task->sample_count()},
@@ -146,12 +168,17 @@ Status run_job(const std::string& path) {
                        [&](const auto& f) { return f.value("name", "") == name; });
   };
   LATHE_TRY(const SamplesByTask samples, folder.samples());
+  std::optional<Overlap> calibration;
+  if (const std::string path = job.value("calibration", ""); !path.empty()) {
+    LATHE_TRY(calibration, Overlap::with(path));
+  }
   LATHE_TRY(SampleLog log, SampleLog::open(folder));
   for (auto& t : part("timings", nlohmann::json::array())) timings.push_back(std::move(t));
   Job work{folder,
            samples,
            log,
            watch,
+           calibration,
            part("preflight", nlohmann::json::object()),
            std::move(timings),
            part("results", nlohmann::json::array())};

@@ -246,6 +246,9 @@ class Sweep {
                                      {"kv", name_of(experiment_.kv)},
                                      {"threads", threads_},
                                      {"device", options_.device},
+                                     {"calibration", planned.variant->recipe.calibration
+                                                         ? planned.variant->recipe.calibration->data
+                                                         : ""},
                                      {"compress_seconds", seconds}});
   }
 
