@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "compress/compress_test_util.h"
+#include "compress/problem.h"
 #include "lathe/compress/column_solver.h"
 #include "lathe/compress/passes/sparse.h"
 #include "lathe/io/safetensors.h"
@@ -13,75 +14,8 @@ namespace lathe {
 namespace {
 
 using test::open;
+using test::Problem;
 using test::recipe_of;
-
-// The hash and the inputs of the oracle.
-double noise(uint64_t i) {
-  uint64_t h = (i * 2654435761u) & 0xffffffffu;
-  h ^= h >> 15;
-  h = (h * 2246822519u) & 0xffffffffu;
-  h ^= h >> 13;
-  return static_cast<double>(h) / 4294967296.0 - 0.5;
-}
-
-struct Problem {
-  int64_t rows, cols, tokens;
-  std::vector<float> weights, inputs;
-  LinearStats stats;
-
-  Problem(int64_t rows, int64_t cols, int64_t tokens, std::vector<float> w)
-      : rows(rows), cols(cols), tokens(tokens), weights(std::move(w)) {
-    const int64_t groups = (cols + 7) / 8;
-    for (int64_t t = 0; t < tokens; ++t) {
-      for (int64_t k = 0; k < cols; ++k) {
-        double x = noise((1u << 20) + static_cast<uint64_t>(t * cols + k)) +
-                   2 * noise((1u << 26) + static_cast<uint64_t>(t * groups + k / 8));
-        if (k % 13 == 0) x *= 5;
-        inputs.push_back(static_cast<float>(x));
-      }
-    }
-    stats.size = cols;
-    stats.tokens = tokens;
-    stats.gram.resize(static_cast<size_t>(cols * cols));
-    for (int64_t t = 0; t < tokens; ++t) {
-      const float* x = inputs.data() + t * cols;
-      for (int64_t i = 0; i < cols; ++i) {
-        for (int64_t j = 0; j <= i; ++j) {
-          stats.gram[size_t(i * cols + j)] += double{x[i]} * double{x[j]};
-        }
-      }
-    }
-    for (int64_t i = 0; i < cols; ++i) {
-      for (int64_t j = 0; j < i; ++j)
-        stats.gram[size_t(j * cols + i)] = stats.gram[size_t(i * cols + j)];
-    }
-  }
-
-  static Problem made_up(int64_t rows, int64_t cols, int64_t tokens) {
-    std::vector<float> w;
-    for (int64_t i = 0; i < rows * cols; ++i) w.push_back(static_cast<float>(noise(uint64_t(i))));
-    return {rows, cols, tokens, std::move(w)};
-  }
-
-  // |X (W' − W)ᵀ|² / |X Wᵀ|², from the statistics.
-  double error(const std::vector<float>& changed) const {
-    double error = 0, power = 0;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t i = 0; i < cols; ++i) {
-        const double w = weights[size_t(r * cols + i)], d = changed[size_t(r * cols + i)] - w;
-        double e = 0, p = 0;
-        for (int64_t j = 0; j < cols; ++j) {
-          const double v = weights[size_t(r * cols + j)], g = stats.gram[size_t(i * cols + j)];
-          e += g * (changed[size_t(r * cols + j)] - v);
-          p += g * v;
-        }
-        error += d * e;
-        power += w * p;
-      }
-    }
-    return error / power;
-  }
-};
 
 std::vector<float> solve(const std::string& name, const Problem& p, ThreadPool& pool) {
   std::vector<float> w = p.weights;
@@ -203,7 +137,7 @@ TEST(GroupGrid, StoresExactlyWhatItRounded) {
     for (int64_t i = 0; i < 3 * grid->groups(); ++i) {
       const int64_t at = i / grid->groups() * 128 + i % grid->groups() * grid->group();
       const int64_t count = std::min(grid->group(), 128 - i % grid->groups() * grid->group());
-      groups.push_back(grid->fit(p.weights.data() + at, importance.data(), count));
+      groups.push_back(grid->fit(p.weights.data() + at, {importance.data(), nullptr, 0}, count));
       for (int64_t k = at; k < at + count; ++k) {
         values[size_t(k)] = grid->round(values[size_t(k)], groups.back());
         searched += std::pow(values[size_t(k)] - p.weights[size_t(k)], 2);
@@ -217,6 +151,56 @@ TEST(GroupGrid, StoresExactlyWhatItRounded) {
     for (size_t i = 0; i < values.size(); ++i) {
       EXPECT_NEAR(decoded[i], values[i], 1e-6f * std::fabs(values[i])) << spec;
     }
+  }
+}
+
+TEST(GroupGrid, TheOutputsErrorChoosesAmongTheBest) {
+  constexpr int64_t kGroup = 32;
+  const Problem p = Problem::made_up(24, kGroup, 64);
+  const std::vector<float> square = p.stats.mean_square(), gram = p.stats.mean_gram();
+  for (const std::string spec : {"int2:g32", "int2:g32,offset", "int3:g32", "int3:g32,asym",
+                                 "int3:g32,offset", "int4:g32"}) {
+    const auto grid = GroupGrid::create(parse_format(spec).value(), p.rows, kGroup).value();
+    double by_gram = 0, by_diagonal = 0, by_format = 0;
+    for (int64_t r = 0; r < p.rows; ++r) {
+      const float* x = p.weights.data() + r * kGroup;
+      const auto cost = [&](const FitWeight& weight) {
+        const GridGroup group = grid.fit(x, weight, kGroup);
+        double sum = 0;
+        for (int64_t i = 0; i < kGroup; ++i) {
+          for (int64_t j = 0; j < kGroup; ++j) {
+            sum += double{grid.round(x[i], group) - x[i]} * double{gram[size_t(i * kGroup + j)]} *
+                   double{grid.round(x[j], group) - x[j]};
+          }
+        }
+        return sum;
+      };
+      const double chosen = cost({square.data(), gram.data(), kGroup});
+      const double before = cost({square.data(), nullptr, 0});
+      EXPECT_LE(chosen, before * 1.001) << spec;
+      by_gram += chosen;
+      by_diagonal += before;
+      by_format += cost({});
+    }
+    EXPECT_LT(by_gram, by_diagonal) << spec;
+    EXPECT_LT(by_diagonal, by_format) << spec;
+  }
+}
+
+TEST(GroupGrid, NothingToChooseBy) {
+  const std::vector<float> zeros(32, 0.0f);
+  const Problem p = Problem::made_up(1, 32, 8);
+  const std::vector<float> square = p.stats.mean_square();
+  for (const std::string spec : {"int2:g32", "int3:g32,asym", "int3:g32,offset", "nf4:b32"}) {
+    const auto grid = GroupGrid::create(parse_format(spec).value(), 1, 32).value();
+    const GridGroup zero = grid.fit(zeros.data(), {square.data(), nullptr, 0}, 32);
+    EXPECT_EQ(grid.round(0.0f, zero), 0.0f) << spec;
+    // Columns that were never active: the format's own scale.
+    const GridGroup own = grid.fit(p.weights.data(), {}, 32);
+    const GridGroup unweighted = grid.fit(p.weights.data(), {zeros.data(), nullptr, 0}, 32);
+    EXPECT_EQ(unweighted.scale, own.scale) << spec;
+    EXPECT_EQ(unweighted.zero, own.zero) << spec;
+    EXPECT_EQ(unweighted.offset, own.offset) << spec;
   }
 }
 

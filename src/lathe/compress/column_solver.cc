@@ -187,8 +187,11 @@ class Solver {
   void fit(int64_t r, int64_t g, const float* row) {
     const int64_t begin = g * task_.grid->group();
     const int64_t count = std::min(task_.grid->group(), cols_ - begin);
-    groups_[size_t(r * task_.grid->groups() + g)] =
-        task_.grid->fit(row + begin, task_.importance ? task_.importance + begin : nullptr, count);
+    FitWeight weight;
+    if (task_.importance) weight.diagonal = task_.importance + begin;
+    if (task_.hessian) weight.matrix = task_.hessian + begin * cols_ + begin;
+    weight.stride = cols_;
+    groups_[size_t(r * task_.grid->groups() + g)] = task_.grid->fit(row + begin, weight, count);
   }
 
   // The pruned share of this block of columns, over all rows: the least w² / U²ᵢᵢ, which is what
@@ -277,14 +280,11 @@ class Solver {
 
 Result<InverseFactor> inverse_factor(const LinearStats& stats, double damping, bool act_order,
                                      ThreadPool& pool) {
+  LATHE_OK(stats.check_finite());
   const int64_t n = stats.size;
   const auto diagonal = [&](int64_t i) { return stats.gram[size_t(i * n + i)]; };
   double mean = 0;
   for (int64_t i = 0; i < n; ++i) mean += diagonal(i) / static_cast<double>(n);
-  if (!std::isfinite(mean)) {
-    return bad_input("the calibration inputs of this matrix are not finite")
-        .with_hint("the model itself gives NaN or infinity on this text; try f32 or other data");
-  }
   if (!(mean > 0)) {
     return bad_input("all calibration inputs of this matrix are zero")
         .with_hint("use more or other calibration data, or method rtn for this matrix");

@@ -1,15 +1,26 @@
 // What calibration knows of the input of one linear layer (or of several that share it).
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
+
+#include "lathe/base/result.h"
 
 namespace lathe {
 
 struct LinearStats {
-  int64_t size = 0;          // K
-  int64_t tokens = 0;        // rows seen
+  int64_t size = 0;              // K
+  int64_t tokens = 0;            // rows seen
   std::vector<double> gram;  // Σ x xᵀ, K × K
+
+  Status check_finite() const {
+    const auto finite = [](double x) { return std::isfinite(x); };
+    if (std::all_of(gram.begin(), gram.end(), finite)) return {};
+    return bad_input("the calibration inputs of this matrix are not finite")
+        .with_hint("the model itself gives NaN or infinity on this text; try f32 or other data");
+  }
 
   // Mean of x² of each column.
   std::vector<float> mean_square() const {
@@ -18,6 +29,13 @@ struct LinearStats {
       out[static_cast<size_t>(i)] = static_cast<float>(gram[static_cast<size_t>(i * size + i)] /
                                                        static_cast<double>(tokens ? tokens : 1));
     }
+    return out;
+  }
+  // Mean of x xᵀ.
+  std::vector<float> mean_gram() const {
+    const double each = 1.0 / static_cast<double>(tokens ? tokens : 1);
+    std::vector<float> out(gram.size());
+    for (size_t i = 0; i < gram.size(); ++i) out[i] = static_cast<float>(gram[i] * each);
     return out;
   }
 };

@@ -1,9 +1,11 @@
 #include "lathe/formats/group_grid.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "lathe/base/threads.h"
+#include "lathe/formats/bits.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/layouts.h"
 
@@ -30,6 +32,18 @@ Result<GroupGrid> GroupGrid::create(const FormatPtr& format, int64_t rows, int64
       // The naive row format leaves code 0 out, int8 leaves −128 out.
       grid.lowest_ = four ? (layout.group ? 0 : 1) : -127;
       grid.highest_ = four ? 15 : 127;
+      grid.bits_ = four ? 4 : 8;
+      break;
+    }
+    case Encoding::kBits: {
+      const BitsLayout layout = bits_layout(*format);
+      grid.group_ = std::min(layout.group, cols);
+      grid.asymmetric_ = layout.zero == ZeroKind::kPoint;
+      grid.offset_ = layout.zero == ZeroKind::kOffset;
+      grid.half_scale_ = true;
+      grid.bits_ = layout.bits;
+      grid.zero_ = layout.zero == ZeroKind::kMiddle ? 1 << (layout.bits - 1) : 0;
+      grid.highest_ = (1 << layout.bits) - 1;
       break;
     }
     case Encoding::kCodebook4: {
@@ -61,7 +75,7 @@ Result<GroupGrid> GroupGrid::create(const FormatPtr& format, int64_t rows, int64
     }
     default:
       return unsupported("format {} is not made of groups with one scale each", format->spec())
-          .with_hint("formats that are: int8, int4, nf4 and fp4 without ',dq'");
+          .with_hint("formats that are: int8, int4, int3, int2, nf4 and fp4 without ',dq'");
   }
   grid.groups_ = ceil_div(cols, grid.group_);
   return grid;
@@ -69,7 +83,7 @@ Result<GroupGrid> GroupGrid::create(const FormatPtr& format, int64_t rows, int64
 
 int32_t GroupGrid::code(float x, const GridGroup& group) const {
   if (group.scale == 0.0f) return codebook_ ? order_[7] : group.zero;
-  const float scaled = x / group.scale;
+  const float scaled = (x - group.offset) / group.scale;
   if (codebook_) {
     size_t rank = 0;
     for (const float bound : bounds_) rank += scaled > bound ? 1 : 0;
@@ -81,31 +95,86 @@ int32_t GroupGrid::code(float x, const GridGroup& group) const {
 
 float GroupGrid::value(int32_t code, const GridGroup& group) const {
   if (codebook_) return table_[static_cast<size_t>(code)] * group.scale;
-  return group.scale * static_cast<float>(code - group.zero);
+  return group.scale * static_cast<float>(code - group.zero) + group.offset;
 }
 
-double GroupGrid::error(const float* x, const float* importance, int64_t count,
-                        const GridGroup& g) const {
+double GroupGrid::cost(const float* x, const FitWeight& weight, int64_t count,
+                       const GridGroup& g) const {
+  constexpr int64_t kRun = 256;  // of a longer group, the runs count for themselves
   double sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const float d = round(x[i], g) - x[i];
-    sum += static_cast<double>(importance[i]) * static_cast<double>(d * d);
+  if (!weight.matrix) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float d = round(x[i], g) - x[i];
+      sum += static_cast<double>(weight.diagonal[i]) * static_cast<double>(d * d);
+    }
+    return sum;
+  }
+  float d[kRun];
+  for (int64_t begin = 0; begin < count; begin += kRun) {
+    const int64_t size = std::min(kRun, count - begin);
+    for (int64_t i = 0; i < size; ++i) d[i] = round(x[begin + i], g) - x[begin + i];
+    for (int64_t i = 0; i < size; ++i) {
+      const float* row = weight.matrix + (begin + i) * weight.stride + begin;
+      float lanes[8] = {};
+      int64_t j = 0;
+      for (; j + 8 <= size; j += 8) {
+        for (int l = 0; l < 8; ++l) lanes[l] += row[j + l] * d[j + l];
+      }
+      double product = 0;
+      for (const float lane : lanes) product += static_cast<double>(lane);
+      for (; j < size; ++j) product += static_cast<double>(row[j] * d[j]);
+      sum += static_cast<double>(d[i]) * product;
+    }
   }
   return sum;
 }
 
-GridGroup GroupGrid::with_scale(float scale, float low) const {
+GridGroup GroupGrid::stored(float scale, float offset) const {
   if (half_scale_) scale = f16_to_f32(f32_to_f16(scale));
   if (!std::isfinite(scale) || !std::isfinite(1.0f / scale)) scale = 0;
-  GridGroup group{scale, zero_};
+  GridGroup group{scale, zero_, 0};
+  if (offset_) group.offset = f16_to_f32(f32_to_f16(offset));
+  return group;
+}
+
+GridGroup GroupGrid::with_scale(float scale, float low) const {
+  GridGroup group = stored(scale, low);
   if (asymmetric_) {
-    group.zero = scale == 0 ? 0 : std::clamp(round_even(std::min(-low / scale, 100.0f)), 0, 15);
+    const float zero = group.scale == 0 ? 0.0f : std::min(-low / group.scale, 100.0f);
+    group.zero = group.scale == 0 ? 0 : std::clamp(round_even(zero), 0, highest_);
   }
   return group;
 }
 
-GridGroup GroupGrid::fit(const float* x, const float* importance, int64_t count) const {
-  float low = 0, high = 0;
+// Scale (and offset) by weighted least squares for the codes that `g` gives.
+GridGroup GroupGrid::refitted(const float* x, const float* diagonal, int64_t count,
+                              GridGroup g) const {
+  double h = 0, hc = 0, hx = 0, hcc = 0, hcx = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t c = code(x[i], g);
+    const double q = codebook_ ? static_cast<double>(table_[static_cast<size_t>(c)]) : c - g.zero;
+    const double w = diagonal[i], value = x[i];
+    h += w;
+    hc += w * q;
+    hx += w * value;
+    hcc += w * q * q;
+    hcx += w * q * value;
+  }
+  if (offset_) {
+    const double det = h * hcc - hc * hc;
+    if (!(det > 0)) return g;
+    const double scale = (h * hcx - hc * hx) / det;
+    return stored(static_cast<float>(scale), static_cast<float>((hx - scale * hc) / h));
+  }
+  if (!(hcc > 0)) return g;
+  const int32_t zero = g.zero;
+  g = stored(static_cast<float>(hcx / hcc), 0);
+  g.zero = zero;
+  return g;
+}
+
+GridGroup GroupGrid::fit(const float* x, const FitWeight& weight, int64_t count) const {
+  float low = offset_ ? x[0] : 0, high = low;
   for (int64_t i = 0; i < count; ++i) {
     low = std::min(low, x[i]);
     high = std::max(high, x[i]);
@@ -115,50 +184,72 @@ GridGroup GroupGrid::fit(const float* x, const float* importance, int64_t count)
   // Widest scale of the format's own encoder.
   float widest = most;
   if (!codebook_) {
-    widest = asymmetric_       ? (high - low) / 15.0f
-             : highest_ == 127 ? most / 127.0f
-             : lowest_ == 1    ? most / 7.0f
-                               : signed_most / -8.0f;
+    widest = asymmetric_ || offset_ ? (high - low) / static_cast<float>(highest_)
+             : highest_ == 127      ? most / 127.0f
+             : lowest_ == 1         ? most / 7.0f
+                                    : signed_most / static_cast<float>(-zero_);
   }
   GridGroup best = with_scale(widest, low);
-  if (!importance || most == 0) return best;
-  double least = error(x, importance, count, best);
-  const auto attempt = [&](float scale) {
-    const GridGroup group = with_scale(scale, low * (asymmetric_ ? scale / widest : 1.0f));
+  if (!weight.diagonal || widest == 0) return best;
+  // The cheapest by the diagonal, in order; the matrix then decides between them.
+  constexpr size_t kFinalists = 4;
+  const FitWeight by_diagonal{weight.diagonal, nullptr, 0};
+  std::vector<std::pair<double, GridGroup>> finalists = {{cost(x, by_diagonal, count, best), best}};
+  const size_t most_finalists = weight.matrix ? kFinalists : 1;
+  const auto consider = [&](const GridGroup& group) {
     if (group.scale == 0) return;
-    const double e = error(x, importance, count, group);
-    if (e < least) {
-      least = e;
+    const double c = cost(x, by_diagonal, count, group);
+    const auto place = std::upper_bound(finalists.begin(), finalists.end(), c,
+                                        [](double a, const auto& b) { return a < b.first; });
+    if (place == finalists.end() && finalists.size() >= most_finalists) return;
+    finalists.insert(place, {c, group});
+    if (finalists.size() > most_finalists) finalists.pop_back();
+  };
+  const float middle = 0.5f * (low + high);
+  const auto attempt = [&](float factor) {
+    const float shrunk = offset_ ? middle + (low - middle) * factor : low * factor;
+    const GridGroup group = with_scale(widest * factor, asymmetric_ || offset_ ? shrunk : low);
+    consider(group);
+    if (group.scale != 0) consider(refitted(x, weight.diagonal, count, group));
+  };
+  // Wider by up to 14 % (a maximum that falls on code 7 of −8…7), narrower down to 0.6, with few
+  // bits to 0.4. Symmetric groups reach one step further on one side: both signs are tried.
+  const bool both_signs = !codebook_ && !asymmetric_ && !offset_ && lowest_ == 0;
+  const int steps = bits_ < 4 ? 24 : 16;
+  for (int step = both_signs ? -5 : 0; step < steps; ++step) {
+    const float factor = 1.0f - 0.025f * static_cast<float>(step);
+    attempt(factor);
+    if (both_signs) attempt(-factor);
+  }
+  if (!weight.matrix) return finalists.front().second;
+  double least = std::numeric_limits<double>::infinity();
+  for (const auto& [diagonal_cost, group] : finalists) {
+    const double c = cost(x, weight, count, group);
+    if (c < least) {
+      least = c;
       best = group;
     }
-  };
-  // Wider by up to 14 % (a maximum that falls on code 7 of −8…7), narrower down to 0.6. Symmetric
-  // int4 reaches one step further on one side: both signs are tried.
-  const bool both_signs = !codebook_ && !asymmetric_ && lowest_ == 0;
-  for (int step = both_signs ? -5 : 0; step < 16; ++step) {
-    const float factor = 1.0f - 0.025f * static_cast<float>(step);
-    attempt(widest * factor);
-    if (both_signs) attempt(-widest * factor);
   }
   return best;
 }
 
 void GroupGrid::store_codes(const float* values, const std::vector<GridGroup>& groups, int64_t row,
                             uint8_t* out) const {
-  const bool bytes = format_->encoding() == Encoding::kInt8;
-  const int64_t stride = bytes ? cols_ : ceil_div(cols_, 2);
-  uint8_t* line = out + row * stride;
+  std::vector<uint8_t> codes(static_cast<size_t>(cols_));
   for (int64_t k = 0; k < cols_; ++k) {
     const GridGroup& group = groups[static_cast<size_t>(row * groups_ + k / group_)];
-    const int32_t c = code(values[row * cols_ + k], group);
-    if (bytes) {
-      line[k] = static_cast<uint8_t>(c);
-    } else if ((k % 2 == 0) != codebook_) {  // even columns: low nibble in int4, high in codebooks
-      line[k / 2] = static_cast<uint8_t>((line[k / 2] & 0xf0) | c);
-    } else {
-      line[k / 2] = static_cast<uint8_t>((line[k / 2] & 0x0f) | (c << 4));
-    }
+    codes[static_cast<size_t>(k)] = static_cast<uint8_t>(code(values[row * cols_ + k], group));
   }
+  if (codebook_) {  // the even column in the high nibble; rows are whole blocks
+    for (int64_t k = 0; k < cols_; k += 2) {
+      out[(row * cols_ + k) / 2] = static_cast<uint8_t>(codes[static_cast<size_t>(k)] << 4 |
+                                                        codes[static_cast<size_t>(k + 1)]);
+    }
+    return;
+  }
+  uint8_t* line = out + row * ceil_div(cols_ * bits_, 8);
+  if (bits_ == 4 && !offset_ && cols_ % 2 != 0) codes.push_back(8);  // as int4 leaves it
+  formats::pack_bits(codes.data(), static_cast<int64_t>(codes.size()), bits_, line);
 }
 
 Result<WeightMatrix> GroupGrid::encode(const float* values, const std::vector<GridGroup>& groups,
@@ -185,6 +276,7 @@ Result<WeightMatrix> GroupGrid::encode(const float* values, const std::vector<Gr
     if (half_scale_) {
       formats::store(buffers[1], at, f32_to_f16(scale));
       if (asymmetric_) buffers[2][i] = static_cast<uint8_t>(groups[i].zero);
+      if (offset_) formats::store(buffers[2], at, f32_to_f16(groups[i].offset));
     } else {
       const bool scb = format_->encoding() == Encoding::kInt8 && format_->spec() == "int8:row";
       formats::store(buffers[1], at, scb ? scale * 127.0f : scale);

@@ -13,25 +13,41 @@
 
 namespace lathe {
 
-// value = scale · (code − zero), or scale · table[code] for a codebook.
+// value = scale · (code − zero) + offset, or scale · table[code] for a codebook.
 struct GridGroup {
   float scale = 0;
   int32_t zero = 0;
+  float offset = 0;
+};
+
+// What an error d (one number per weight of a group) costs: Σ diagonal · d², or d · matrix · d
+// where there is a matrix (symmetric, its rows `stride` apart). Without either the format's own
+// encoder chooses.
+struct FitWeight {
+  const float* diagonal = nullptr;
+  const float* matrix = nullptr;
+  int64_t stride = 0;
 };
 
 class GroupGrid {
  public:
-  // int4, int8 and the codebook formats without double quantization whose blocks end with the rows;
-  // the error says what would do.
+  // int8, int4, int3, int2 and the codebook formats without double quantization whose blocks end
+  // with the rows; the error says what would do.
   static Result<GroupGrid> create(const FormatPtr& format, int64_t rows, int64_t cols);
 
   int64_t group() const { return group_; }    // columns
   int64_t groups() const { return groups_; }  // per row
 
-  // The scale for `count` weights. Without `importance`, that of the format's own encoder; with it
-  // (one non-negative number per weight), the one of a few dozen that makes Σ importance · (ŵ − w)²
-  // smallest.
-  GridGroup fit(const float* x, const float* importance, int64_t count) const;
+  // Whether the format stores an offset, that is, a zero point that need not be whole.
+  bool has_offset() const { return offset_; }
+  int32_t highest_code() const { return highest_; }
+
+  // The scale for `count` numbers: of a few dozen the one that costs least; without a weight that
+  // of the format's own encoder. Where `weight` has a matrix, its diagonal chooses a few for it to
+  // compare.
+  GridGroup fit(const float* x, const FitWeight& weight, int64_t count) const;
+  // Scale and offset as they can be stored.
+  GridGroup stored(float scale, float offset) const;
   // The nearest value of the grid.
   float round(float x, const GridGroup& group) const { return value(code(x, group), group); }
 
@@ -42,14 +58,16 @@ class GroupGrid {
  private:
   int32_t code(float x, const GridGroup& group) const;
   float value(int32_t code, const GridGroup& group) const;
-  double error(const float* x, const float* importance, int64_t count, const GridGroup& g) const;
+  double cost(const float* x, const FitWeight& weight, int64_t count, const GridGroup& g) const;
   GridGroup with_scale(float scale, float low) const;
+  GridGroup refitted(const float* x, const float* diagonal, int64_t count, GridGroup g) const;
   void store_codes(const float* values, const std::vector<GridGroup>& groups, int64_t row,
                    uint8_t* out) const;
 
   FormatPtr format_;
   int64_t rows_ = 0, cols_ = 0, group_ = 0, groups_ = 0;
-  bool codebook_ = false, asymmetric_ = false, half_scale_ = false;
+  bool codebook_ = false, asymmetric_ = false, half_scale_ = false, offset_ = false;
+  int bits_ = 4;
   int32_t lowest_ = 0, highest_ = 0, zero_ = 0;
   std::array<float, 16> table_{};    // of a codebook, by code
   std::array<int32_t, 16> order_{};  // codes by ascending value
