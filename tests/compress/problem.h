@@ -1,4 +1,4 @@
-// The made-up matrix and inputs of tools/oracles/compress_methods.py.
+// The made-up matrix and inputs of tools/oracles/compress_methods.py and compress_scales.py.
 #pragma once
 
 #include <cmath>
@@ -16,6 +16,15 @@ inline double noise(uint64_t i) {
   h = (h * 2246822519u) & 0xffffffffu;
   h ^= h >> 13;
   return static_cast<double>(h) / 4294967296.0 - 0.5;
+}
+
+// Weights with outliers.
+inline std::vector<float> cubed(int64_t count) {
+  std::vector<float> w;
+  for (int64_t i = 0; i < count; ++i) {
+    w.push_back(static_cast<float>(4 * std::pow(noise(static_cast<uint64_t>(i)), 3)));
+  }
+  return w;
 }
 
 struct Problem {

@@ -28,7 +28,8 @@ HELPERS = {"check.py", "families_gguf.py", "families_models.py"}  # make no gold
 # script: (arguments, what it makes). {out} is the temporary folder, {shared} the larger data.
 SCRIPTS = {
     "compress_methods.py": (["{out}/compress/methods.json", "--layer", "{shared}/data/weights/tiny-llm-layer0.safetensors"],
-                            ["compress"]),
+                            ["compress/methods.json"]),
+    "compress_scales.py": (["{out}/compress/scales.json"], ["compress/scales.json"]),
     "eval_choice.py": (["{root}/models/tiny", "{root}/models/tiny/data/text.txt", "{out}/eval/choice"], ["eval/choice"]),
     "eval_gsm8k.py": (["{out}/eval/gsm8k.json"], ["eval/gsm8k.json"]),
     "eval_overlap.py": (["{shared}/data", "{out}/eval/overlap.json"], ["eval/overlap.json"]),

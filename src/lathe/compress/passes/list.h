@@ -6,6 +6,8 @@
 namespace lathe {
 
 Pass rtn_pass();
+Pass clip_pass();
+Pass hqq_pass();
 Pass magnitude_pass();
 Pass gptq_pass();
 Pass imatrix_pass();
