@@ -46,9 +46,11 @@ struct Problem {
     stats.size = cols;
     stats.tokens = tokens;
     stats.gram.resize(static_cast<size_t>(cols * cols));
+    stats.absolute.resize(static_cast<size_t>(cols));
     for (int64_t t = 0; t < tokens; ++t) {
       const float* x = inputs.data() + t * cols;
       for (int64_t i = 0; i < cols; ++i) {
+        stats.absolute[size_t(i)] += std::fabs(double{x[i]});
         for (int64_t j = 0; j <= i; ++j) {
           stats.gram[size_t(i * cols + j)] += double{x[i]} * double{x[j]};
         }

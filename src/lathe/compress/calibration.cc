@@ -1,6 +1,7 @@
 #include "lathe/compress/calibration.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/backend/tap_ops.h"
@@ -80,12 +81,17 @@ class GramTap final : public WrappedOps {
       stats_ = std::make_shared<LinearStats>();
       stats_->size = size;
       stats_->gram.resize(static_cast<size_t>(size * size));
+      stats_->absolute.resize(static_cast<size_t>(size));
     }
     Tensor across(size, tokens);
     float* out = across.mutable_data();
+    double* absolute = stats_->absolute.data();
     threads().parallel_for(size, 16, [&](int64_t begin, int64_t end) {
       for (int64_t t = 0; t < tokens; ++t) {
-        for (int64_t k = begin; k < end; ++k) out[k * tokens + t] = x.row(t)[k];
+        for (int64_t k = begin; k < end; ++k) {
+          out[k * tokens + t] = x.row(t)[k];
+          absolute[k] += static_cast<double>(std::fabs(x.row(t)[k]));
+        }
       }
     });
     const Linear columns{"", inner().pack(WeightMatrix::of_floats(out, size, tokens)), {}};

@@ -5,15 +5,16 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <map>
 
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/memory.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
+#include "lathe/compress/current_model.h"
 #include "lathe/compress/output_directory.h"
 #include "lathe/compress/plan.h"
+#include "lathe/compress/work_block.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/side_files.h"
@@ -26,28 +27,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kLatheCheckpoint = 1;
 
-// The source with the matrices that are compressed already in place of its own.
-class CurrentModel final : public Checkpoint {
- public:
-  explicit CurrentModel(const Checkpoint& source)
-      : Checkpoint(source.path(), source.config()), source_(source) {}
-  std::map<std::string, WeightMatrix> done;
-
-  bool has(const std::string& name) const override { return source_.has(name); }
-  Result<WeightMatrix> matrix(const std::string& name, int64_t rows, int64_t cols) const override {
-    const auto it = done.find(name);
-    if (it == done.end()) return source_.matrix(name, rows, cols);
-    return it->second;
-  }
-  Result<std::vector<float>> vector(const std::string& name, int64_t size) const override {
-    return source_.vector(name, size);
-  }
-  std::vector<std::string> weight_files() const override { return source_.weight_files(); }
-
- private:
-  const Checkpoint& source_;
-};
-
 class Compressor {
  public:
   Compressor(const Checkpoint& source, const Recipe& recipe, std::vector<MatrixPlan> plans,
@@ -56,24 +35,21 @@ class Compressor {
     for (const VectorInfo& info : vectors_of(source.config())) {
       if (!info.optional || source.has(info.name)) vectors_.push_back(info);
     }
+    for (size_t step = 0; step < recipe.steps.size(); ++step) transforming_ |= transforms(step);
   }
 
   Status run(const std::string& directory) {
     LATHE_TRY(SafetensorsWriter writer, create_writer(directory));
     LATHE_OK(start_passes());
     LATHE_OK(start_calibration());
-    for (const VectorInfo& info : vectors_) {
-      LATHE_TRY(const std::vector<float> values, source_.vector(info.name, info.size));
-      LATHE_OK(writer.append(
-          {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)}));
-      report_.stored_bytes += info.size * static_cast<int64_t>(sizeof(float));
-    }
+    if (!transforming_) LATHE_OK(write_vectors(writer));
     Progress progress("compressing", static_cast<int64_t>(plans_.size()), "matrices");
     for (size_t i = 0; i < plans_.size(); ++i) {
       LATHE_OK(advance_to(plans_[i].info.layer));
       LATHE_OK(compress_matrix(plans_[i], writer));
       progress.advance();
     }
+    if (transforming_) LATHE_OK(write_vectors(writer));
     LATHE_OK(writer.finish());
     LATHE_OK(copy_side_files(source_, directory));
     return write_atomically(directory + "/lathe.json", description().dump(1) + "\n");
@@ -98,18 +74,30 @@ class Compressor {
   }
 
  private:
+  // Transforming passes change vectors block by block: these then stand after the matrices.
   Result<SafetensorsWriter> create_writer(const std::string& directory) const {
-    std::vector<SafetensorsWriter::Declared> tensors;
+    std::vector<SafetensorsWriter::Declared> vectors, tensors;
     for (const VectorInfo& info : vectors_) {
-      tensors.push_back({info.name, DType::kF32, {info.size}});
+      vectors.push_back({info.name, DType::kF32, {info.size}});
     }
     for (const MatrixPlan& plan : plans_) {
       for (const PartSpec& part : plan.stored->parts(plan.info.rows, plan.info.cols)) {
         tensors.push_back({plan.info.name + "." + part.name, part.dtype, part.shape});
       }
     }
+    tensors.insert(transforming_ ? tensors.end() : tensors.begin(), vectors.begin(), vectors.end());
     return SafetensorsWriter::create(directory + "/model.safetensors", std::move(tensors),
                                      {{"format", "lathe"}});
+  }
+
+  Status write_vectors(SafetensorsWriter& writer) {
+    for (const VectorInfo& info : vectors_) {
+      LATHE_TRY(const std::vector<float> values, current_.vector(info.name, info.size));
+      LATHE_OK(writer.append(
+          {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(float)}));
+      report_.stored_bytes += info.size * static_cast<int64_t>(sizeof(float));
+    }
+    return {};
   }
 
   bool is_calibrated(const MatrixPlan& plan) const {
@@ -120,7 +108,12 @@ class Compressor {
     return false;
   }
 
+  bool transforms(size_t step) const {
+    return find_pass(recipe_.steps[step].pass).value()->kind == PassKind::kTransform;
+  }
+
   Status start_calibration() {
+    if (transforming_) last_calibrated_ = source_.config().layers - 1;
     for (const MatrixPlan& plan : plans_) {
       if (is_calibrated(plan)) last_calibrated_ = std::max(last_calibrated_, plan.info.layer);
     }
@@ -142,8 +135,29 @@ class Compressor {
     }
     layer_ = layer;
     current_.done.clear();
+    current_.transformed.clear();
     stats_.reset();
     sharing_.clear();
+    return layer < 0 ? Status() : transform_block();
+  }
+
+  Status transform_block() {
+    WorkBlock block(
+        current_, layer_,
+        [this](const std::string& name) {
+          std::vector<std::string> sharing;
+          return stream_->collect(current_, layer_, name, sharing);
+        },
+        [this](const std::string& name) {
+          const auto it = std::find_if(plans_.begin(), plans_.end(), [&](const MatrixPlan& plan) {
+            return plan.info.name == name;
+          });
+          return it->stored;
+        });
+    for (size_t step = 0; step < runs_.size(); ++step) {
+      if (!transforms(step)) continue;
+      LATHE_OK_IN(runs_[step]->transform(block), fmt::format("model.layers.{}", layer_));
+    }
     return {};
   }
 
@@ -188,7 +202,7 @@ class Compressor {
   }
 
   Result<WorkMatrix> load(const MatrixPlan& plan) const {
-    LATHE_TRY(WeightMatrix matrix, source_.matrix(plan.info.name, plan.info.rows, plan.info.cols));
+    LATHE_TRY(WeightMatrix matrix, current_.matrix(plan.info.name, plan.info.rows, plan.info.cols));
     return WorkMatrix(plan.info, std::move(matrix));
   }
 
@@ -269,6 +283,7 @@ class Compressor {
   std::vector<MatrixPlan> plans_;
   std::vector<VectorInfo> vectors_;
   ThreadPool& pool_;
+  bool transforming_ = false;
   std::vector<std::unique_ptr<PassRun>> runs_;
   CompressionReport report_;
   // Calibration; the rest is of the block that is being worked on.
@@ -333,7 +348,7 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   LATHE_OK(directory.commit());
   CompressionReport report = compressor.take_report();
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  struct rusage usage {};
+  struct rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   report.peak_rss_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
   return report;

@@ -28,7 +28,7 @@ struct MatrixReport {
   std::string name, format;
   int64_t rows = 0, cols = 0, bytes = 0;
   double sparsity = 0;        // share of the weights that are stored as exactly 0
-  double mse = 0;             // mean of (ŵ − w)² against the source
+  double mse = 0;             // mean of (ŵ − w)² against the source as transformed
   double relative_error = 0;  // ‖Ŵ − W‖ / ‖W‖
   std::string note;           // what had to be done otherwise than asked; mostly empty
 };

@@ -13,7 +13,8 @@ namespace lathe {
 struct LinearStats {
   int64_t size = 0;              // K
   int64_t tokens = 0;            // rows seen
-  std::vector<double> gram;  // Σ x xᵀ, K × K
+  std::vector<double> gram;      // Σ x xᵀ, K × K
+  std::vector<double> absolute;  // Σ |x|, K
 
   Status check_finite() const {
     const auto finite = [](double x) { return std::isfinite(x); };

@@ -32,11 +32,15 @@ struct PassParameter {
 // Nothing that is done to it lasts.
 using Sweep = std::function<Status(const std::function<Status(WorkMatrix&, const StepTarget&)>&)>;
 
-// A pass at work on one model. apply() is called once for each matrix that it applies to, in order.
+class WorkBlock;
+
+// A pass at work on one model. apply() is called once for each matrix that it applies to, in order;
+// transform(), of the transforming passes, once for each block before that.
 class PassRun {
  public:
   virtual ~PassRun() = default;
   virtual Status apply(WorkMatrix& matrix, const StepTarget& target) = 0;
+  virtual Status transform(WorkBlock& /*block*/) { return {}; }
 };
 
 struct PassSetup {
@@ -45,7 +49,9 @@ struct PassSetup {
   Sweep sweep;  // to look at the whole model before the first apply()
 };
 
-enum class PassKind : uint8_t { kPrune, kQuantize };
+// kTransform: changes matrices and norms of a block together, so that the model computes the same
+// and rounds better. Such passes come before all others.
+enum class PassKind : uint8_t { kPrune, kQuantize, kTransform };
 
 struct Pass {
   std::string name, description;

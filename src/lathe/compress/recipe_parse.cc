@@ -31,7 +31,9 @@ Result<const Pass*> pass_of_kind(const std::string& name, PassKind kind, const c
   LATHE_TRY_IN(const Pass* pass, find_pass(name), key);
   if (pass->kind == kind) return pass;
   return bad_input("{}: '{}' is a {} pass", key, name,
-                   pass->kind == PassKind::kPrune ? "pruning" : "quantizing")
+                   pass->kind == PassKind::kPrune      ? "pruning"
+                   : pass->kind == PassKind::kQuantize ? "quantizing"
+                                                       : "transforming")
       .with_hint(pass->kind == PassKind::kPrune ? "give it under 'prune'" : "give it as 'method'");
 }
 
@@ -98,6 +100,38 @@ Result<RecipeStep> read_prune(const Json& prune) {
   return step;
 }
 
+// Takes the transforming passes off "awq+gptq"; what is left of the method is a quantizing one.
+// After awq alone that is clip, as in its paper.
+Result<std::vector<RecipeStep>> read_transforms(std::string& method) {
+  std::vector<RecipeStep> steps;
+  for (;;) {
+    const size_t plus = method.find('+');
+    LATHE_TRY_IN(const Pass* pass, find_pass(method.substr(0, plus)), "method");
+    if (pass->kind != PassKind::kTransform) {
+      if (plus == std::string::npos) return steps;
+      return bad_input("method: '{}' cannot stand before another pass", pass->name)
+          .with_hint("only transforming passes can, as in awq+gptq");
+    }
+    LATHE_TRY(RecipeStep step, make_step(*pass, Json::object()));
+    steps.push_back(std::move(step));
+    method = plus == std::string::npos ? "clip" : method.substr(plus + 1);
+  }
+}
+
+// A transforming pass sees the model as the source has it.
+Status check_order(const Recipe& recipe) {
+  bool changed = false;
+  for (const RecipeStep& step : recipe.steps) {
+    const bool transforms = find_pass(step.pass).value()->kind == PassKind::kTransform;
+    if (transforms && changed) {
+      return bad_input("passes: '{}' comes after a pass that prunes or rounds", step.pass)
+          .with_hint("put it first");
+    }
+    changed |= !transforms;
+  }
+  return {};
+}
+
 Status read_short(const Json& json, Recipe& recipe) {
   LATHE_OK(check_keys(json,
                       {"format", "method", "prune", "order", "embeddings", "head", "overrides",
@@ -107,6 +141,7 @@ Status read_short(const Json& json, Recipe& recipe) {
   if (given(json, "method")) {
     LATHE_TRY(method, text_at(json, "method"));
   }
+  LATHE_TRY(recipe.steps, read_transforms(method));
   LATHE_TRY(const Pass* quantizer, pass_of_kind(method, PassKind::kQuantize, "method"));
   const bool overridden =
       std::any_of(recipe.overrides.begin(), recipe.overrides.end(),
@@ -136,7 +171,7 @@ Status read_short(const Json& json, Recipe& recipe) {
     prune_first = json["order"] == "prune-first";
   }
   if (!prune_first) std::swap(prune, quantize);
-  recipe.steps = std::move(prune);
+  for (RecipeStep& step : prune) recipe.steps.push_back(std::move(step));
   for (RecipeStep& step : quantize) recipe.steps.push_back(std::move(step));
   return {};
 }
@@ -221,6 +256,7 @@ Result<Recipe> recipe_from_json(const Json& json) {
     LATHE_TRY_IN(*target, storage_from_json(json[key]), key);
   }
   LATHE_OK(json.contains("passes") ? read_long(json, recipe) : read_short(json, recipe));
+  LATHE_OK(check_order(recipe));
   LATHE_OK(check_overrides(recipe));
   if (given(json, "calibration")) {
     LATHE_TRY_IN(recipe.calibration, calibration_from_json(json["calibration"]), "calibration");

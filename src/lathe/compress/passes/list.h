@@ -5,6 +5,7 @@
 
 namespace lathe {
 
+Pass awq_pass();
 Pass rtn_pass();
 Pass clip_pass();
 Pass hqq_pass();

@@ -7,7 +7,7 @@ namespace lathe {
 
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = {
-      rtn_pass(),  clip_pass(),  hqq_pass(),       magnitude_pass(),
+      awq_pass(),  rtn_pass(),   clip_pass(),      hqq_pass(),     magnitude_pass(),
       gptq_pass(), wanda_pass(), sparsegpt_pass(), imatrix_pass(),
   };
   return all;
