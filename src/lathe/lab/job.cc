@@ -47,10 +47,9 @@ void add_overlap(const nlohmann::json& overlap, nlohmann::json& preflight) {
   preflight["calibration_overlap"] = overlap;
   const auto& percent = overlap["percent"];
   if (!percent.is_number() || percent.get<double>() < kOverlapWarns) return;
-  preflight["warnings"].push_back(
-      fmt::format("{:.1f} % of the test's {}-grams occur in the calibration text: the variant has "
-                  "seen the test",
-                  percent.get<double>(), kOverlapWords));
+  preflight["warnings"].push_back(fmt::format(
+      "{:.1f} % of the test's {}-grams occur in the calibration text: scores may be too good",
+      percent.get<double>(), kOverlapWords));
 }
 
 // `lost`: what is wrong with the log of samples, which ends the run; any other error is the task's
