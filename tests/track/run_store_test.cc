@@ -36,34 +36,34 @@ class RunStore : public ::testing::Test {
 };
 
 TEST_F(RunStore, KeepsWhatWasMadeForTheSameHash) {
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   put("samples.jsonl", "x\n");
   put("model/lathe.json", "{}");
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   EXPECT_TRUE(run_.has("samples.jsonl"));
   EXPECT_TRUE(run_.has("model/lathe.json"));
 }
 
 TEST_F(RunStore, EmptiesWhatWasMadeForAnother) {
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   for (const char* name : {"samples.jsonl", "measured.json", "run.json", "model/lathe.json"}) {
     put(name, "x");
   }
   put("notes.txt", "mine");
-  ASSERT_TRUE(run_.begin("two").ok());
+  ASSERT_TRUE(run_.begin("two", {}).ok());
   for (const char* name : {"samples.jsonl", "measured.json", "run.json", "model"}) {
     EXPECT_FALSE(run_.has(name)) << name;
   }
   EXPECT_TRUE(run_.has("notes.txt")) << "what is not ours stays";
-  ASSERT_TRUE(run_.begin("two").ok());
+  ASSERT_TRUE(run_.begin("two", {}).ok());
 }
 
 TEST_F(RunStore, ClearsAwayWhatAKillHasLeft) {
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   put("run.json.tmp-77-0", "{");
   put("model.tmp-77-1/model.safetensors", "half");
   put("samples.jsonl", "x\n");
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   EXPECT_FALSE(run_.has("run.json.tmp-77-0"));
   EXPECT_FALSE(run_.has("model.tmp-77-1"));
   EXPECT_TRUE(run_.has("samples.jsonl"));
@@ -81,7 +81,7 @@ TEST_F(RunStore, OneProcessAtATime) {
 }
 
 TEST_F(RunStore, SamplesAreKeptUpToTheLineThatWasCut) {
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   {
     auto log = SampleLog::open(run_);
     ASSERT_TRUE(log.ok());
@@ -146,7 +146,7 @@ TEST_F(RunStore, RunsReadBackAsWritten) {
   m.extra = {{"convention", "hf-stride"}, {"window", 512}, {"prompt_tokens", 128}};
   run.results = {m, m};
   run.results[1].value = INFINITY;
-  ASSERT_TRUE(run_.begin("one").ok());
+  ASSERT_TRUE(run_.begin("one", {}).ok());
   ASSERT_TRUE(run_.write("run.json", to_json(run)).ok());
   const auto runs = load_runs(folder_.path());
   ASSERT_TRUE(runs.ok()) << runs.error().message;
@@ -162,7 +162,7 @@ TEST_F(RunStore, RunsReadBackAsWritten) {
 TEST_F(RunStore, RunsComeInTheExperimentsOrder) {
   for (const auto& [name, order] : {std::pair{"a", 2}, {"b", 0}, {"c", 1}}) {
     const RunFolder run(folder_.file(std::string("x/") + name));
-    ASSERT_TRUE(run.begin("h").ok());
+    ASSERT_TRUE(run.begin("h", {}).ok());
     ASSERT_TRUE(run.write("run.json", {{"id", name},
                                        {"variant", name},
                                        {"status", "done"},

@@ -348,7 +348,7 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   LATHE_OK(directory.commit());
   CompressionReport report = compressor.take_report();
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  struct rusage usage{};
+  struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   report.peak_rss_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
   return report;
