@@ -126,7 +126,7 @@ Body add_compress(CLI::App& app, const Common& common) {
                  "'model.layers.0.*=bf16'; may be given several times")
       ->allow_extra_args(false);
   app.add_option("--calibration", options->calibration,
-                 "Text or .jsonl file that gptq, imatrix, wanda and sparsegpt look at");
+                 "Text or .jsonl file that gptq, awq, clip, imatrix, wanda and sparsegpt look at");
   app.add_option("--samples", options->samples, "Samples of it (128)");
   app.add_option("--sample-length", options->length, "Tokens of a sample (512)");
   app.add_flag("--overwrite", options->overwrite, "Replace an earlier compressed model");
