@@ -17,8 +17,10 @@ constexpr int kLanes = 8;  // sums that are kept apart, so that the loops vector
 
 // Nearest integer, ties to even, for |v| < 2^22.
 inline float nearest(float v) { return (v + 0x1.8p23f) - 0x1.8p23f; }
+// Not a number becomes `low`: weights near the largest float make infinite scales, which the caller
+// refuses afterwards.
 inline float clamped(float v, float low, float high) {
-  v = v < low ? low : v;
+  v = v > low ? v : low;
   return v > high ? high : v;
 }
 inline float sum_lanes(const float* lanes) {
