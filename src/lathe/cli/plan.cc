@@ -42,14 +42,15 @@ Result<int> run(const Options& options, const Common& common) {
             analyze(*source, spec, analysis_folder(options.analysis, path), pool, {true, times}));
   LATHE_TRY(Planner planner,
             Planner::create(*source, std::move(analysis), spec, options.keep, pool));
-  // What is impossible is refused before mixtures are measured.
-  LATHE_OK(planner.plan(budgets).ok() ? Status() : Status(planner.plan(budgets).error()));
-  if (!options.additive) LATHE_OK(planner.calibrate());
-  LATHE_TRY(const Planner::Plan plan, planner.plan(budgets));
+  // What is impossible is refused before mixtures are measured; these change the prediction alone.
+  LATHE_TRY(Planner::Plan plan, planner.plan(budgets));
+  if (!options.additive) {
+    LATHE_OK(planner.calibrate());
+    plan.predicted_kl = planner.predict(plan.additive_kl);
+  }
 
   std::string summary = fmt::format(
-      "lathe plan: {} bytes, {:.3f} bits per weight, predicted KL {:.6g} (sum over matrices "
-      "{:.6g}, "
+      "lathe plan: {} bytes, {:.3f} bits per weight, predicted KL {:.6g} (sum over matrices {:.6g}, "
       "at most {:.2g} above the optimum)",
       plan.bytes, plan.bits_per_weight, plan.predicted_kl, plan.additive_kl,
       plan.additive_kl - plan.bound);

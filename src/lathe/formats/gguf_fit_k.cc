@@ -350,7 +350,7 @@ void pack_halves(const uint8_t* q, uint8_t* out) {
 }
 
 // Bit `bit` of weight 32·j + l, to bit j of byte l.
-void pack_bits(const uint8_t* q, int bit, uint8_t* out) {
+void pack_plane(const uint8_t* q, int bit, uint8_t* out) {
   for (int l = 0; l < 32; ++l) {
     int byte = 0;
     for (int j = 0; j < 8; ++j) byte |= ((q[32 * j + l] >> bit) & 1) << j;
@@ -398,7 +398,7 @@ void fit_q3_k(const float* x, const float* importance, uint8_t* block) {
   uint8_t q[kSuper];
   codes_of(x, found, codes, 4, q);
   pack_pairs(q, b.qs);
-  pack_bits(q, 2, b.hmask);
+  pack_plane(q, 2, b.hmask);
   store(block, 0, b);
 }
 
@@ -423,7 +423,7 @@ void fit_q5_k(const float* x, const float* importance, uint8_t* block) {
   uint8_t q[kSuper];
   codes_of(x, found, 31, q);
   pack_halves(q, b.qs);
-  pack_bits(q, 4, b.qh);
+  pack_plane(q, 4, b.qh);
   store(block, 0, b);
 }
 

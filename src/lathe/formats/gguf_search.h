@@ -47,8 +47,7 @@ ScaleSums scale_sums(const float* x, const float* w, float inverse, Range range)
   float xq[kLanes] = {}, qq[kLanes] = {};
   for (int i = 0; i < N; i += kLanes) {
     for (int l = 0; l < kLanes; ++l) {
-      const float q = clamped(nearest(clamped(x[i + l] * inverse, range.low, range.high)),
-                              range.low, range.high);
+      const float q = nearest(clamped(x[i + l] * inverse, range.low, range.high));
       const float wq = w[i + l] * q;
       xq[l] += wq * x[i + l];
       qq[l] += wq * q;

@@ -187,8 +187,7 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
       "★ on the Pareto front (m: quality against memory, s: against decode speed); (±) paired "
       "difference from the baseline\n"
       "and its verdict at 95 %, corrected for the variants of a column (Holm); undecided, n: so "
-      "many "
-      "samples would decide a difference of this size\n";
+      "many samples would decide a difference of this size\n";
   if (colour) legend = kDim + legend + kReset;
   return render(rows, 3, colour) + legend + failures;
 }
