@@ -1,6 +1,7 @@
 // clip: round to nearest with the scale of every group (and its zero point) chosen for the least
 // error of the layer's output, each group for itself: the search for clipping of AWQ (Lin et al.
 // 2023), but that scales may also grow, both signs are tried and each is fitted by least squares.
+#include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/group_pass.h"
 #include "lathe/compress/passes/list.h"
 
@@ -39,7 +40,7 @@ Pass clip_pass() {
           "round to nearest with the scales of least output error, group by group",
           PassKind::kQuantize,
           true,
-          {group_format_parameter()},
+          {format_parameter("what the linear layers of the blocks are stored in")},
           start_clip,
           supports_groups};
 }

@@ -4,9 +4,9 @@
 // squares (`scales: search`; `minmax` is the paper's), and before any column is rounded
 // (`static_groups`), so that columns may come in the order of their importance (`act_order`)
 // without an index per column in the file.
+#include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/list.h"
 #include "lathe/compress/passes/sparse.h"
-#include "lathe/compress/recipe.h"
 
 namespace lathe {
 namespace {
@@ -69,11 +69,6 @@ Result<nlohmann::json> check_damping(const nlohmann::json& value) {
   return bad_input("must be a number above 0, up to 1, not {}", value.dump());
 }
 
-Result<nlohmann::json> check_format(const nlohmann::json& value) {
-  LATHE_TRY(const std::string spec, storage_from_json(value));
-  return nlohmann::json(spec);
-}
-
 Result<std::unique_ptr<PassRun>> start_gptq(const PassSetup& setup) {
   if (setup.parameters["act_order"].get<bool>() && !setup.parameters["static_groups"].get<bool>()) {
     return bad_input("gptq: act_order needs static_groups: the formats hold no index of columns");
@@ -95,23 +90,23 @@ PassParameter damping_parameter() {
 }
 
 Pass gptq_pass() {
-  return {"gptq",
-          "rounding in which the later columns make up for the errors of the earlier ones",
-          PassKind::kQuantize,
-          true,
-          {{"format", nlohmann::json(nlohmann::json::value_t::discarded),
-            "what the linear layers of the blocks are stored in: int2, int3, int4, int8, nf4, fp4",
-            check_format},
-           damping_parameter(),
-           {"act_order", true, "columns by falling importance", check_flag},
-           {"static_groups", true, "all scales are chosen before the first column is rounded",
-            check_flag},
-           {"scales", "search",
-            "search: least error weighted by the inputs' mean squares; hessian: least error of the "
-            "group's share of the output; minmax: the format's own",
-            check_scales}},
-          start_gptq,
-          supports_gptq};
+  return {
+      "gptq",
+      "rounding in which the later columns make up for the errors of the earlier ones",
+      PassKind::kQuantize,
+      true,
+      {format_parameter(
+           "what the linear layers of the blocks are stored in: int2, int3, int4, int8, nf4, fp4"),
+       damping_parameter(),
+       {"act_order", true, "columns by falling importance", check_flag},
+       {"static_groups", true, "all scales are chosen before the first column is rounded",
+        check_flag},
+       {"scales", "search",
+        "search: least error weighted by the inputs' mean squares; hessian: least error of the "
+        "group's share of the output; minmax: the format's own",
+        check_scales}},
+      start_gptq,
+      supports_gptq};
 }
 
 }  // namespace lathe

@@ -3,22 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lathe/compress/recipe.h"
-
 namespace lathe {
-namespace {
-
-Result<nlohmann::json> check_format(const nlohmann::json& value) {
-  LATHE_TRY(const std::string spec, storage_from_json(value));
-  return nlohmann::json(spec);
-}
-
-}  // namespace
-
-PassParameter group_format_parameter() {
-  return {"format", nlohmann::json(nlohmann::json::value_t::discarded),
-          "what the linear layers of the blocks are stored in", check_format};
-}
 
 Status supports_groups(const FormatPtr& format, int64_t rows, int64_t cols) {
   if (format->encoding() == Encoding::kFloat) return {};

@@ -8,7 +8,6 @@
 
 namespace lathe {
 
-PassParameter group_format_parameter();
 // Floats, which are only rounded to, and what GroupGrid takes.
 Status supports_groups(const FormatPtr& format, int64_t rows, int64_t cols);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/group_pass.h"
 #include "lathe/compress/passes/list.h"
 
@@ -78,7 +79,7 @@ Pass hqq_pass() {
           "round to nearest with offsets by half-quadratic optimization; needs no data",
           PassKind::kQuantize,
           false,
-          {group_format_parameter()},
+          {format_parameter("what the linear layers of the blocks are stored in")},
           start_hqq,
           supports_hqq};
 }

@@ -2,8 +2,8 @@
 // each column counts by the mean square of its input (llama.cpp's "importance matrix"; for one row
 // that is the diagonal of GPTQ's XᵀX). Differs from llama.cpp: no factor √(σ² + w²) for each
 // weight, and the search is our own (formats/gguf_search.h).
+#include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/list.h"
-#include "lathe/compress/recipe.h"
 #include "lathe/formats/gguf_types.h"
 
 namespace lathe {
@@ -27,11 +27,6 @@ class ImatrixRun : public PassRun {
   ThreadPool& pool_;
 };
 
-Result<nlohmann::json> check_format(const nlohmann::json& value) {
-  LATHE_TRY(const std::string spec, storage_from_json(value));
-  return nlohmann::json(spec);
-}
-
 Result<std::unique_ptr<PassRun>> start_imatrix(const PassSetup& setup) {
   return std::unique_ptr<PassRun>(std::make_unique<ImatrixRun>(setup.pool));
 }
@@ -49,9 +44,8 @@ Pass imatrix_pass() {
           "ggml block types whose scales are searched for the least error weighted by the inputs",
           PassKind::kQuantize,
           true,
-          {{"format", nlohmann::json(nlohmann::json::value_t::discarded),
-            "what the linear layers of the blocks are stored in: q2_k to q6_k, q4_0 …, iq4_nl",
-            check_format}},
+          {format_parameter(
+              "what the linear layers of the blocks are stored in: q2_k to q6_k, q4_0 …, iq4_nl")},
           start_imatrix,
           supports_imatrix};
 }

@@ -1,6 +1,6 @@
 // rtn: every weight goes to the nearest value that the format can hold.
+#include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/list.h"
-#include "lathe/compress/recipe.h"
 
 namespace lathe {
 namespace {
@@ -16,11 +16,6 @@ class RtnRun : public PassRun {
   ThreadPool& pool_;
 };
 
-Result<nlohmann::json> check_format(const nlohmann::json& value) {
-  LATHE_TRY(const std::string spec, storage_from_json(value));
-  return nlohmann::json(spec);
-}
-
 Result<std::unique_ptr<PassRun>> start_rtn(const PassSetup& setup) {
   return std::unique_ptr<PassRun>(std::make_unique<RtnRun>(setup.pool));
 }
@@ -32,8 +27,7 @@ Pass rtn_pass() {
           "round to nearest: each weight to the nearest value that the format can hold",
           PassKind::kQuantize,
           false,
-          {{"format", nlohmann::json(nlohmann::json::value_t::discarded),
-            "what the linear layers of the blocks are stored in, or keep", check_format}},
+          {format_parameter("what the linear layers of the blocks are stored in, or keep")},
           start_rtn};
 }
 

@@ -1,0 +1,19 @@
+#include "lathe/compress/passes/format_parameter.h"
+
+#include "lathe/compress/recipe.h"
+
+namespace lathe {
+namespace {
+
+Result<nlohmann::json> check_format(const nlohmann::json& value) {
+  LATHE_TRY(const std::string spec, storage_from_json(value));
+  return nlohmann::json(spec);
+}
+
+}  // namespace
+
+PassParameter format_parameter(const char* help) {
+  return {"format", nlohmann::json(nlohmann::json::value_t::discarded), help, check_format};
+}
+
+}  // namespace lathe
