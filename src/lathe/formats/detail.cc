@@ -87,6 +87,15 @@ int64_t first_not_finite(DType dtype, const uint8_t* data, int64_t count) {
   }
 }
 
+Status check_finite_weights(const float* weights, int64_t rows, int64_t cols,
+                            std::string_view where) {
+  const int64_t bad =
+      first_not_finite(DType::kF32, reinterpret_cast<const uint8_t*>(weights), rows * cols);
+  if (bad < 0) return {};
+  return bad_input("{}: weight [{}, {}] is {}; a checkpoint must hold finite numbers", where,
+                   bad / cols, bad % cols, weights[bad]);
+}
+
 Status check_finite(DType dtype, const Bytes& bytes, std::string_view part) {
   const int64_t size = size_of(dtype);
   const int64_t count = static_cast<int64_t>(bytes.size()) / size;

@@ -89,6 +89,9 @@ Status check_part_sizes(const Format& format, std::span<const Bytes> parts, int6
                         int64_t cols);
 // Index of the first infinite or NaN element, or −1.
 int64_t first_not_finite(DType dtype, const uint8_t* data, int64_t count);
+// Of weights that are to be encoded; `where` begins the error.
+Status check_finite_weights(const float* weights, int64_t rows, int64_t cols,
+                            std::string_view where);
 // Every element of an F32, F16 or BF16 part is finite; the error names the part and the first bad
 // index.
 Status check_finite(DType dtype, const Bytes& bytes, std::string_view part);

@@ -308,12 +308,7 @@ Result<WeightMatrix> encode_weighted(const FormatPtr& format, const float* weigh
     return unsupported("{}: format {} is not one of the ggml block types", where, format->spec());
   }
   LATHE_OK_IN(format->supports(rows, cols), where);
-  const int64_t bad = formats::first_not_finite(
-      DType::kF32, reinterpret_cast<const uint8_t*>(weights), rows * cols);
-  if (bad >= 0) {
-    return bad_input("{}: weight [{}, {}] is {}; a checkpoint must hold finite numbers", where,
-                     bad / cols, bad % cols, weights[bad]);
-  }
+  LATHE_OK(formats::check_finite_weights(weights, rows, cols, where));
   for (int64_t k = 0; importance && k < cols; ++k) {
     if (std::isfinite(importance[k]) && importance[k] >= 0) continue;
     return bad_input("{}: the importance of column {} is {}", where, k, importance[k])

@@ -23,12 +23,7 @@ Result<WeightMatrix> WeightMatrix::encode(FormatPtr format, const float* weights
   if (!format->can_encode()) {
     return unsupported("{}: format {} can be read but not written", where, format->spec());
   }
-  const int64_t bad = formats::first_not_finite(
-      DType::kF32, reinterpret_cast<const uint8_t*>(weights), rows * cols);
-  if (bad >= 0) {
-    return bad_input("{}: weight [{}, {}] is {}; a checkpoint must hold finite numbers", where,
-                     bad / cols, bad % cols, weights[bad]);
-  }
+  LATHE_OK(formats::check_finite_weights(weights, rows, cols, where));
   WeightMatrix matrix;
   std::vector<uint8_t*> buffers;
   for (const PartSpec& part : format->parts(rows, cols)) {
