@@ -182,7 +182,7 @@ Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
   std::unique_ptr<CalibrationStream> out(new CalibrationStream);
   out->config_ = c;
   // The pool belongs to the caller.
-  out->ops_ = make_cpu_ops(isa, std::shared_ptr<ThreadPool>(std::shared_ptr<void>(), &pool), math);
+  out->ops_ = make_cpu_ops(isa, pool, math);
   const int64_t context = std::min(c.max_positions, kDefaultContext);
   out->rope_ = make_rope(c.rope, context, c.max_positions);
   if (c.two_ropes) out->local_rope_ = make_rope(c.local_rope, context, c.max_positions);

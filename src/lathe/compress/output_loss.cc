@@ -11,9 +11,7 @@ Result<OutputLoss> OutputLoss::create(const LinearStats& stats, ThreadPool& pool
   LATHE_OK(stats.check_finite());
   const std::vector<float> gram = stats.mean_gram();
   OutputLoss out;
-  // The pool belongs to the caller.
-  out.ops_ =
-      make_cpu_ops(isa, std::shared_ptr<ThreadPool>(std::shared_ptr<void>(), &pool), Math::kExact);
+  out.ops_ = make_cpu_ops(isa, pool, Math::kExact);
   out.size_ = stats.size;
   out.gram_.weight = out.ops_->pack(WeightMatrix::of_floats(gram.data(), stats.size, stats.size));
   return out;

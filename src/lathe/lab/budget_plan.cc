@@ -295,8 +295,7 @@ Result<Planner::Verified> Planner::verify(const Recipe& recipe, const Calibratio
   out.bytes = report.stored_bytes;
   LATHE_TRY(const Isa isa, chosen_isa());
   LATHE_TRY(const Math math, chosen_math(Math::kExact));
-  const auto ops =
-      make_cpu_ops(isa, std::shared_ptr<ThreadPool>(std::shared_ptr<void>(), pool_), math);
+  const auto ops = make_cpu_ops(isa, *pool_, math);
   {
     LATHE_TRY(auto samples, calibration_samples(data, source_->tokenizer_path()));
     LATHE_TRY(auto base, load_model(*source_, *ops));

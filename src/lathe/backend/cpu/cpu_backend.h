@@ -30,6 +30,8 @@ Result<Math> chosen_math(Math otherwise = Math::kFast);
 // Safe to call from one thread at a time.
 std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads,
                                   Math math = Math::kFast);
+// On a pool that belongs to the caller and outlives the operations.
+std::unique_ptr<Ops> make_cpu_ops(Isa isa, ThreadPool& threads, Math math);
 
 // What pack() would do with a matrix, for `lathe doctor --explain`: each kernel that was
 // considered, best first, and why it declined. The last one is taken and has no reason.

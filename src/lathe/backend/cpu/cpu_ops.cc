@@ -284,6 +284,10 @@ std::unique_ptr<Ops> make_cpu_ops(Isa isa, std::shared_ptr<ThreadPool> threads, 
   return std::make_unique<CpuOps>(isa, std::move(threads), math);
 }
 
+std::unique_ptr<Ops> make_cpu_ops(Isa isa, ThreadPool& threads, Math math) {
+  return make_cpu_ops(isa, std::shared_ptr<ThreadPool>(std::shared_ptr<void>(), &threads), math);
+}
+
 std::vector<KernelChoice> explain_cpu_kernel(Isa isa, const WeightMatrix& weights) {
   std::vector<KernelChoice> choices;
   for (const cpu::Packer& packer : cpu::packers()) {
