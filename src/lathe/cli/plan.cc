@@ -50,7 +50,8 @@ Result<int> run(const Options& options, const Common& common) {
   }
 
   std::string summary = fmt::format(
-      "lathe plan: {} bytes, {:.3f} bits per weight, predicted KL {:.6g} (sum over matrices {:.6g}, "
+      "lathe plan: {} bytes, {:.3f} bits per weight, predicted KL {:.6g} (sum over matrices "
+      "{:.6g}, "
       "at most {:.2g} above the optimum)",
       plan.bytes, plan.bits_per_weight, plan.predicted_kl, plan.additive_kl,
       plan.additive_kl - plan.bound);

@@ -1,9 +1,5 @@
 #include "lathe/lab/analysis.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -19,33 +15,13 @@
 #include "lathe/lab/kernel_times.h"
 #include "lathe/lab/loss_meter.h"
 #include "lathe/profile/environment.h"
+#include "lathe/track/run_store.h"
 
 namespace lathe {
 namespace {
 
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
-
-// Held while a process works on the folder; the system takes it back however that process ends.
-class FolderLock {
- public:
-  static Result<FolderLock> take(const std::string& folder) {
-    const int descriptor = ::open((folder + "/lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    if (descriptor < 0) return failed("{}: cannot be written", folder);
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return FolderLock(descriptor);
-    ::close(descriptor);
-    return failed("{}: another process is at work on it", folder);
-  }
-  FolderLock(FolderLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  FolderLock& operator=(FolderLock&&) = delete;
-  ~FolderLock() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-
- private:
-  explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
-  int descriptor_;
-};
 
 Result<Json> key_of(const Checkpoint& source, const AnalysisSpec& spec) {
   LATHE_TRY(const Json model, describe_model(source, 0));
@@ -361,16 +337,12 @@ Result<Analysis> analyze(const Checkpoint& source, const AnalysisSpec& given,
     LATHE_TRY_IN(const Pass* pass, find_pass(name), what);
     if (pass->kind != kind) return bad_input("{}: '{}' is a pass of the other kind", what, name);
   }
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) return failed("{}: {}", folder, error.message());
-  LATHE_TRY(const FolderLock lock, FolderLock::take(folder));
+  LATHE_TRY(const RunLock lock, RunFolder(folder).lock());
   LATHE_TRY(const Json key, key_of(source, spec));
 
   LATHE_TRY(const Isa isa, chosen_isa());
   LATHE_TRY(const Math math, chosen_math(Math::kExact));
-  const auto ops =
-      make_cpu_ops(isa, std::shared_ptr<ThreadPool>(std::shared_ptr<void>(), &pool), math);
+  const auto ops = make_cpu_ops(isa, pool, math);
   const auto make_meter = [&]() -> Result<std::unique_ptr<LossMeter>> {
     LATHE_TRY(auto samples, calibration_samples(spec.loss, source.tokenizer_path()));
     LATHE_TRY(auto model, load_model(source, *ops));
@@ -378,6 +350,7 @@ Result<Analysis> analyze(const Checkpoint& source, const AnalysisSpec& given,
   };
   std::unique_ptr<LossMeter> meter;
   const std::string header = folder + "/analysis.json";
+  std::error_code error;
   if (!fs::exists(header, error)) {
     LATHE_TRY(meter, make_meter());
     LATHE_TRY(const Json made, new_header(source, key, spec, *meter));

@@ -54,7 +54,7 @@ Result<RunLock> RunFolder::lock() const {
   // A file system without locks is no reason to refuse.
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     return failed("{}: another process is working on this run", path_)
-        .with_hint("wait for it to end, or give another folder with --runs");
+        .with_hint("wait for it to end, or give another folder");
   }
   return lock;
 }
