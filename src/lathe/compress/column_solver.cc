@@ -189,8 +189,6 @@ class Solver {
     const int64_t count = std::min(task_.grid->group(), cols_ - begin);
     FitWeight weight;
     if (task_.importance) weight.diagonal = task_.importance + begin;
-    if (task_.hessian) weight.matrix = task_.hessian + begin * cols_ + begin;
-    weight.stride = cols_;
     groups_[size_t(r * task_.grid->groups() + g)] = task_.grid->fit(row + begin, weight, count);
   }
 

@@ -38,11 +38,8 @@ struct SolveTask {
   // Scales from the weights before any column is worked on; else from what they have become when
   // the first column of the group comes (needs the natural order).
   bool static_groups = true;
-  // For the choice of scales (GroupGrid::fit): [K], and [K, K] or null; without the first, the
-  // format's own.
-  const float* importance = nullptr;
-  const float* hessian = nullptr;
-  double sparsity = 0;  // share that is pruned, of each block of columns
+  const float* importance = nullptr;  // [K], for the choice of scales; null: the format's own
+  double sparsity = 0;                // share that is pruned, of each block of columns
   SparsePattern pattern;
   int64_t block = 128;  // columns
 };

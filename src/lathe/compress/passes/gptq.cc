@@ -18,8 +18,7 @@ class GptqRun : public PassRun {
         damping_(parameters["damping"].get<double>()),
         act_order_(parameters["act_order"].get<bool>()),
         static_groups_(parameters["static_groups"].get<bool>()),
-        search_(parameters["scales"] != "minmax"),
-        by_hessian_(parameters["scales"] == "hessian") {}
+        search_(parameters["scales"] == "search") {}
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
     const int64_t rows = matrix.info().rows, cols = matrix.info().cols;
@@ -35,9 +34,6 @@ class GptqRun : public PassRun {
     task.grid = &grid;
     task.static_groups = static_groups_;
     task.importance = search_ ? importance.data() : nullptr;
-    std::vector<float> hessian;
-    if (by_hessian_) hessian = matrix.stats().mean_gram();
-    task.hessian = by_hessian_ ? hessian.data() : nullptr;
     const Solution solution =
         solve_columns(factor, task, matrix.mask(), rows, weights.data(), pool_);
     LATHE_TRY(WeightMatrix stored,
@@ -49,7 +45,7 @@ class GptqRun : public PassRun {
  private:
   ThreadPool& pool_;
   double damping_;
-  bool act_order_, static_groups_, search_, by_hessian_;
+  bool act_order_, static_groups_, search_;
 };
 
 Result<nlohmann::json> check_flag(const nlohmann::json& value) {
@@ -58,8 +54,8 @@ Result<nlohmann::json> check_flag(const nlohmann::json& value) {
 }
 
 Result<nlohmann::json> check_scales(const nlohmann::json& value) {
-  if (value == "hessian" || value == "search" || value == "minmax") return value;
-  return bad_input("must be hessian, search or minmax, not {}", value.dump());
+  if (value == "search" || value == "minmax") return value;
+  return bad_input("must be search or minmax, not {}", value.dump());
 }
 
 Result<nlohmann::json> check_damping(const nlohmann::json& value) {
@@ -101,9 +97,7 @@ Pass gptq_pass() {
        {"act_order", true, "columns by falling importance", check_flag},
        {"static_groups", true, "all scales are chosen before the first column is rounded",
         check_flag},
-       {"scales", "search",
-        "search: least error weighted by the inputs' mean squares; hessian: least error of the "
-        "group's share of the output; minmax: the format's own",
+       {"scales", "search", "search: least weighted error; minmax: the format's own",
         check_scales}},
       start_gptq,
       supports_gptq};
