@@ -31,7 +31,7 @@ inline bool weigh(const float* x, const float* importance, int count, float* w) 
   float mean = 0;
   for (int i = 0; importance && i < count; ++i) mean += importance[i] / static_cast<float>(count);
   const bool use = mean > 0 && std::isfinite(1.0f / mean);
-  for (int i = 0; i < count; ++i) w[i] = use ? importance[i] / mean + kFloor : 1.0f;
+  for (int i = 0; i < count; ++i) w[i] = use ? std::max(importance[i] / mean, kFloor) : 1.0f;
   return true;
 }
 
