@@ -1,6 +1,4 @@
 // analyze and plan through the built program: kills, budgets, and a plan that is what it says.
-#include <cmath>
-
 #include "cli_support.h"
 
 namespace lathe {
@@ -10,7 +8,7 @@ class SlowPlan : public ::testing::Test {
  protected:
   std::string options(const std::string& folder) const {
     return " " + test::tiny() + " -a " + folder_.file(folder) +
-           " --candidates int8:row int4:g128 --samples 2 --sample-length 64"
+           " --candidates int8:row int4:g128 --samples 6 --sample-length 128"
            " --calibration-samples 2 --no-times --threads 1 --quiet";
   }
   std::string rows(const std::string& folder) const {
@@ -24,7 +22,7 @@ TEST_F(SlowPlan, KilledAnalysisEndsWithTheSameRows) {
   ASSERT_EQ(test::run("analyze" + options("whole")).code, 0);
   {
     test::Process process({"analyze", test::tiny(), "-a", folder_.file("killed"), "--candidates",
-                           "int8:row", "int4:g128", "--samples", "2", "--sample-length", "64",
+                           "int8:row", "int4:g128", "--samples", "6", "--sample-length", "128",
                            "--calibration-samples", "2", "--no-times", "--threads", "1"});
     EXPECT_TRUE(test::wait_until(process, [&] { return rows("killed").size() > 2000; }));
     process.kill_group();
@@ -54,8 +52,7 @@ TEST_F(SlowPlan, PlansAreWithinTheirBudgetsAndSayWhatIsImpossible) {
   EXPECT_LE(value["disk_bytes"], 3672320.0);
   EXPECT_LE(value["additive_kl_bound"], value["additive_kl"]);
   EXPECT_GT(value["kl_mean"], 0);
-  // Two samples of 64 tokens give no better.
-  EXPECT_NEAR(std::log(value["predicted_kl"] / value["kl_mean"]), 0, std::log(2.0));
+  EXPECT_NEAR(value["predicted_kl"], value["kl_mean"], 0.3 * value["kl_mean"]);
   const std::string out = folder_.file("model");
   ASSERT_EQ(test::run("compress " + test::tiny() + " -r " + yaml + " -o " + out).code, 0);
   const auto inspected = nlohmann::json::parse(test::run("inspect --json " + out).out);
