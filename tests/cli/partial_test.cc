@@ -6,7 +6,6 @@
 namespace lathe {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 class SlowPartial : public ::testing::Test {

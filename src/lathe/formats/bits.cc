@@ -39,7 +39,7 @@ Range range_of(const float* x, int64_t count, bool with_zero) {
 
 class BitsFormat final : public Format {
  public:
-  BitsFormat(BitsLayout layout) : layout_(layout) {}
+  explicit BitsFormat(BitsLayout layout) : layout_(layout) {}
 
   std::string spec() const override {
     constexpr const char* kSuffix[] = {"", ",asym", ",offset"};

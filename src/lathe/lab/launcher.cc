@@ -113,8 +113,7 @@ Status launch(const Launch& launch) {
     return bad_input("unknown launcher '{}'", launch.kind).with_hint("known: mpi, slurm");
   }
   const Status ended = run_program(command, package);
-  // A worker whose run failed ends with 1, and mpirun and sbatch with it: the run says why. But if
-  // nothing was left behind, nothing ran.
+  // What the workers left undone, the sweep that launched them does itself.
   if (!ended.ok()) spdlog::warn("{}", ended.error().message);
   if (!ended.ok() && !ended.error().hint.empty()) return ended;
   return {};
