@@ -83,6 +83,6 @@ void multiply_bf16(const Bf16Product* p) noexcept {
 }  // namespace
 
 extern const FastKernels kAmxFast;
-const FastKernels kAmxFast = {quantize, multiply_codes_tiled, decode_bf16, round_bf16,
-                              multiply_bf16};
+const FastKernels kAmxFast = {
+    quantize, multiply_codes_tiled, decode_bf16, round_bf16, multiply_bf16, nullptr, nullptr};
 }  // namespace lathe::cpu

@@ -1,8 +1,9 @@
 #include "lathe/backend/cpu/lanes_codes_avx2.h"
 // The lanes come first.
-#include "lathe/backend/cpu/kernel_ints.h"
+#include "lathe/backend/cpu/kernel_bytes.h"
 
 namespace lathe::cpu {
 extern const FastKernels kAvx2Fast;
-const FastKernels kAvx2Fast = {quantize, multiply_codes, nullptr, nullptr, nullptr};
+const FastKernels kAvx2Fast = {quantize, multiply_codes, nullptr,       nullptr,
+                               nullptr,  round_bytes,    multiply_bytes};
 }  // namespace lathe::cpu

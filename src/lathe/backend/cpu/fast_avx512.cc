@@ -1,7 +1,7 @@
 #include "lathe/backend/cpu/lanes_codes_avx512.h"
 // The lanes come first.
 #include "lathe/backend/cpu/kernel_bf16_avx512.h"
-#include "lathe/backend/cpu/kernel_ints.h"
+#include "lathe/backend/cpu/kernel_bytes.h"
 
 namespace lathe::cpu {
 namespace {
@@ -59,5 +59,6 @@ void multiply_bf16(const Bf16Product* p) noexcept {
 }  // namespace
 
 extern const FastKernels kAvx512Fast;
-const FastKernels kAvx512Fast = {quantize, multiply_codes, decode_bf16, round_bf16, multiply_bf16};
+const FastKernels kAvx512Fast = {quantize,      multiply_codes, decode_bf16,   round_bf16,
+                                 multiply_bf16, round_bytes,    multiply_bytes};
 }  // namespace lathe::cpu

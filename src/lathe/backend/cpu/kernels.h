@@ -88,6 +88,22 @@ constexpr int64_t kQuantBlock = 256;
 // The most tokens that multiply_codes() takes.
 constexpr int kCodeTokens = 16;
 
+// x as bytes with a scale per token and block: x(t, k) ≈ scale · code, |code| ≤ 127. A block is a
+// run of at most kByteBlock columns of one group; every group starts a new one. Tokens lie in
+// blocks of kByteTokens side by side, so that a row of the product reads x in one stream.
+struct BytesView {
+  int64_t tokens, cols, columns;  // columns: cols rounded up to 64, zeros behind
+  int64_t group, groups, block, blocks;
+  bool signed_codes;      // of the weights that x is for: int8 or by_book
+  int32_t code_zero;      // theirs
+  const int8_t* codes;    // [token blocks][columns/4][16][4]
+  const float* scales;    // [token blocks][groups][blocks][16]
+  const int32_t* starts;  // the same: what the constant zero of the codes adds to Σ code · code
+  const float* sums;      // [token blocks][groups][16]: Σ x, of the rounded x
+};
+constexpr int64_t kByteBlock = 64;
+constexpr int kByteTokens = 16;
+
 // Elements of the key-value cache.
 enum class KvCode : int32_t { kF32, kF16, kBf16, kInt8 };
 
@@ -180,8 +196,9 @@ constexpr int kTileTokens = 16;
 constexpr int kTileDepth = 32;
 
 // Products on integers and BF16, faster than f32 and rounded once more: x to 15 bits
-// (QuantizedView) or to BF16. The last three are null where BF16 does not pay; an instruction set
-// without any has no table, and LATHE_MATH=exact leaves them out.
+// (QuantizedView), to bytes or to BF16. Those of BF16 are null where it does not pay, those of
+// bytes where BF16 is as fast; an instruction set without any has no table, and LATHE_MATH=exact
+// leaves them out.
 struct FastKernels {
   // Row t of x, [K] floats, to its place in q's arrays, which the caller owns and has zeroed. A
   // block with NaN or infinity gets NaN results.
@@ -201,6 +218,13 @@ struct FastKernels {
                      uint16_t* block) noexcept;
   // Each element is summed along its row alone: neither the other tokens nor their number matter.
   void (*multiply_bf16)(const Bf16Product* product) noexcept;
+  // `tokens` ≤ kByteTokens rows of x as token block `block` of q, which the caller owns and has
+  // zeroed. A block with NaN or infinity gets results that are not finite.
+  void (*round_bytes)(const float* x, int64_t ldx, int64_t tokens, int64_t block,
+                      const BytesView* q) noexcept;
+  // As multiply_codes() with bytes for x, for any number of tokens.
+  void (*multiply_bytes)(const PackedView* w, int64_t begin, int64_t end, const BytesView* x,
+                         const float* bias, float* y, int64_t ldy) noexcept;
 };
 
 extern const Kernels kPortableKernels;

@@ -89,6 +89,9 @@ LANE int32_t most_int(I x) {
 
 // Four sums of two registers each per token, of 16 registers.
 constexpr int kCodeTokensAtOnce = 1;
+// Sums of a product on bytes: 8 of 16 registers.
+constexpr int kByteTokensAtOnce = 4;
+constexpr int kBytePanelsAtOnce = 1;
 
 }  // namespace
 }  // namespace lathe::cpu

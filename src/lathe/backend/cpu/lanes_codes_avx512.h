@@ -70,6 +70,9 @@ LANE int32_t most_int(I x) { return _mm512_reduce_max_epi32(x.v); }
 
 // Tokens that share the unpacking of a vector: four sums each, of 32 registers.
 constexpr int kCodeTokensAtOnce = 4;
+// Sums of a product on bytes: 16 of 32 registers.
+constexpr int kByteTokensAtOnce = 8;
+constexpr int kBytePanelsAtOnce = 2;
 
 }  // namespace
 }  // namespace lathe::cpu

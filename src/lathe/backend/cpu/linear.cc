@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lathe/backend/cpu/linear_bf16.h"
+#include "lathe/backend/cpu/linear_bytes.h"
 #include "lathe/backend/cpu/quantized.h"
 #include "lathe/backend/cpu/scratch.h"
 
@@ -273,14 +274,16 @@ void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
               std::span<const Product> products, const Tensor& x) {
   for (const Product& p : products) LATHE_CHECK(p.weight->cols() == x.cols());
   if (x.rows() == 0) return;
-  std::vector<Product> small, rounded, large;
+  std::vector<Product> small, bytes, rounded, large;
   for (const Product& p : products) {
-    const int64_t most = by_codes(fast, p) ? kCodeTokens : kFewTokens;
+    const bool codes = by_codes(fast, p), fits_bytes = codes && fast->multiply_bytes;
+    const int64_t most = codes && !fits_bytes ? kCodeTokens : kFewTokens;
     const PackedView* v = p.weight->view();
     const bool fits_bf16 = fast && fast->multiply_bf16 && v && v->codes != Codes::kF32;
-    (x.rows() <= most ? small : fits_bf16 ? rounded : large).push_back(p);
+    (x.rows() <= most ? small : fits_bytes ? bytes : fits_bf16 ? rounded : large).push_back(p);
   }
   if (!small.empty()) few(kernels, fast, pool, small, x);
+  if (!bytes.empty()) multiply_bytes(*fast, pool, bytes, x);
   if (!rounded.empty()) multiply_bf16(*fast, pool, rounded, x);
   if (!large.empty()) many_tokens(kernels, pool, large, x);
 }

@@ -16,8 +16,9 @@ struct Product {
 
 // out = x·Wᵀ + bias for several matrices of the same input x [T, K], in one parallel region.
 // `fast` is null for products that are exact but for the order of summation. Every element is
-// summed in an order that depends on K alone and on the range that T lies in: 1…4 and 5… for floats
-// and exact products, 1…kCodeTokens and more for integer codes.
+// summed in an order that depends on K alone and on the range that T lies in: 1…4 and 5… with
+// products on bytes, for floats and for exact products, else 1…kCodeTokens and more for integer
+// codes.
 void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
               std::span<const Product> products, const Tensor& x);
 
