@@ -12,31 +12,39 @@ void bf16_block(const Bf16Product* p, int64_t block, int64_t t) noexcept {
   const uint16_t* x = p->x + block * p->block_stride + t * kTileDepth;
   float* sums = p->sums + block * 512 + t * kPanel;
   __m512 acc[kPanels][kTokens];
-  for (int n = 0; n < kPanels; ++n) {
-    for (int i = 0; i < kTokens; ++i) {
+  unrolled<kPanels>([&](auto n) UNROLLED {
+    unrolled<kTokens>([&](auto i) UNROLLED {
       acc[n][i] = p->first ? _mm512_setzero_ps() : _mm512_load_ps(sums + n * 256 + i * kPanel);
-    }
-  }
-  for (int64_t k = 0; k < p->tiles * 16; ++k) {
-    __m512bh w[kPanels];
-    for (int n = 0; n < kPanels; ++n) {
-      w[n] = (__m512bh)_mm512_loadu_si512(p->weights + n * p->panel_stride + k * kPanel);
-    }
-    const uint16_t* pair = x + k / 16 * 512 + k % 16 * 2;
-    for (int i = 0; i < kTokens; ++i) {
-      const auto value = (__m512bh)quad(reinterpret_cast<const int8_t*>(pair + i * kTileDepth)).v;
-      for (int n = 0; n < kPanels; ++n) acc[n][i] = _mm512_dpbf16_ps(acc[n][i], w[n], value);
-    }
-  }
-  for (int i = 0; i < kTokens; ++i) {
-    for (int n = 0; n < kPanels; ++n) {
+    });
+  });
+  const uint32_t* weights = p->weights;
+  const uint32_t* end = weights + p->tiles * 256;
+  do {
+    unrolled<16>([&](auto k) UNROLLED {
+      __m512i w[kPanels];
+      unrolled<kPanels>([&](auto n) UNROLLED {
+        w[n] = _mm512_loadu_si512(weights + n * p->panel_stride + k * kPanel);
+      });
+      unrolled<kTokens>([&](auto i) UNROLLED {
+        const __m512i value = quad(reinterpret_cast<const int8_t*>(x + i * kTileDepth + 2 * k)).v;
+        // As in dot().
+        unrolled<kPanels>([&](auto n) UNROLLED {
+          asm("vdpbf16ps %2, %1, %0" : "+v"(acc[n][i]) : "v"(w[n]), "v"(value));
+        });
+      });
+    });
+    weights += 256;
+    x += 512;
+  } while (weights < end);
+  unrolled<kTokens>([&](auto i) UNROLLED {
+    unrolled<kPanels>([&](auto n) UNROLLED {
       if (p->last) {
         finish(p, block * kTileTokens + t + i, n, {acc[n][i]});
       } else {
         _mm512_store_ps(sums + n * 256 + i * kPanel, acc[n][i]);
       }
-    }
-  }
+    });
+  });
 }
 
 template <int kPanels>

@@ -90,6 +90,7 @@ struct BytesTile {
 
   const uint8_t* data[kPanels];  // where the next columns begin
   const uint8_t* high[kPanels];  // where the panel begins
+  int64_t next_block;            // bytes from a block of x to the one that is fetched meanwhile
 
   // Σ codes · codes over the columns [from, to), which lie in one block of x; codes of x at column
   // 0.
@@ -117,13 +118,17 @@ struct BytesTile {
         unrolled<kPanels>([&](auto n) UNROLLED {
           weights[n] = bytes_of<kCodes, kHigh, kBook, decltype(q)::kIndex>(book, data[n], more[n]);
         });
+        __builtin_prefetch(x + q * 4 * kByteTokens + next_block, 0, 2);
         unrolled<kTokens>([&](auto t) UNROLLED {
           const I value = quad(x + q * 4 * kByteTokens + 4 * t);
           unrolled<kPanels>(
               [&](auto n) UNROLLED { sums[n][t] = dot<kSigned>(sums[n][t], weights[n], value); });
         });
       });
-      unrolled<kPanels>([&](auto n) UNROLLED { data[n] += kColumns / 8 * kStepBytes<kCodes>; });
+      unrolled<kPanels>([&](auto n) UNROLLED {
+        prefetch(data[n] + 2048);
+        data[n] += kColumns / 8 * kStepBytes<kCodes>;
+      });
       k += kColumns;
     } while (k < to);
   }
@@ -151,6 +156,10 @@ void bytes_panels(const PackedView* w, int64_t panel, const BytesView* x, int64_
     const int64_t left = w->rows - (panel + n) * kPanel;
     rows[n] = left < kPanel ? left : kPanel;
     for (F& t : total[n]) t = bias ? load_part(bias + (panel + n) * kPanel, rows[n]) : zero();
+  }
+  tile.next_block = x->columns * kByteTokens;
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int n = 0; n < kPanels; ++n) __builtin_prefetch(y + t * ldy + (panel + n) * kPanel, 1);
   }
   for (int64_t g = 0; g < w->groups; ++g, x_sums += kByteTokens) {
     const int64_t first_column = g * w->group;
@@ -203,39 +212,40 @@ void bytes_panels(const PackedView* w, int64_t panel, const BytesView* x, int64_
   }
 }
 
-template <Codes kCodes, int kHigh, bool kBook, int kPanels>
+// The tokens of a block from `t` on, kTokens at once as long as more than half of them are left.
+template <Codes kCodes, int kHigh, bool kBook, int kPanels, int kTokens>
 LANE void bytes_block(const PackedView* w, int64_t panel, const BytesView* x, int64_t block,
-                      const float* bias, float* y, int64_t ldy) {
+                      int64_t t, const float* bias, float* y, int64_t ldy) {
   const int64_t first = block * kByteTokens;
   const int64_t tokens = x->tokens - first < kByteTokens ? x->tokens - first : kByteTokens;
-  for (int64_t t = 0; t < tokens; t += kByteTokensAtOnce) {
-    const int64_t left = tokens - t;
-    float* to = y + (first + t) * ldy;
-    if constexpr (kByteTokensAtOnce > 4) {
-      if (left > 4) {
-        const int64_t count = left < kByteTokensAtOnce ? left : kByteTokensAtOnce;
-        bytes_panels<kCodes, kHigh, kBook, kPanels, kByteTokensAtOnce>(w, panel, x, block, t, count,
-                                                                       bias, to, ldy);
-        continue;
-      }
-    }
-    bytes_panels<kCodes, kHigh, kBook, kPanels, 4>(w, panel, x, block, t, left < 4 ? left : 4, bias,
-                                                   to, ldy);
+  for (; tokens - t > kTokens / 2 || (kTokens == 4 && t < tokens); t += kTokens) {
+    const int64_t count = tokens - t < kTokens ? tokens - t : kTokens;
+    bytes_panels<kCodes, kHigh, kBook, kPanels, kTokens>(w, panel, x, block, t, count, bias,
+                                                         y + (first + t) * ldy, ldy);
+  }
+  if constexpr (kTokens > 4) {
+    bytes_block<kCodes, kHigh, kBook, kPanels, kTokens / 2>(w, panel, x, block, t, bias, y, ldy);
   }
 }
 
 // All panels for one block of tokens after the other: their codes stay in the second-level cache.
+// Two panels share the loads of x; with short groups or much to unpack, one panel's totals stay in
+// registers instead, which is worth more.
 template <Codes kCodes, int kHigh, bool kBook>
 void bytes_codes(const PackedView* w, int64_t begin, int64_t end, const BytesView* x,
                  const float* bias, float* y, int64_t ldy) noexcept {
   const int64_t blocks = (x->tokens + kByteTokens - 1) / kByteTokens;
+  const bool paired = kBytePanelsAtOnce == 2 && w->group >= 32 && !has_offset(w);
   for (int64_t block = 0; block < blocks; ++block) {
     int64_t panel = begin;
-    for (; panel + kBytePanelsAtOnce <= end; panel += kBytePanelsAtOnce) {
-      bytes_block<kCodes, kHigh, kBook, kBytePanelsAtOnce>(w, panel, x, block, bias, y, ldy);
+    if constexpr (kBytePanelsAtOnce == 2 && kHigh == 0) {
+      for (; paired && panel + 2 <= end; panel += 2) {
+        bytes_block<kCodes, kHigh, kBook, 2, kByteTokensAtOnce>(w, panel, x, block, 0, bias, y,
+                                                                ldy);
+      }
     }
     for (; panel < end; ++panel) {
-      bytes_block<kCodes, kHigh, kBook, 1>(w, panel, x, block, bias, y, ldy);
+      bytes_block<kCodes, kHigh, kBook, 1, kByteTokensAtOnce>(w, panel, x, block, 0, bias, y, ldy);
     }
   }
 }

@@ -19,7 +19,7 @@ bool signed_codes(const PackedView& v) { return v.codes == Codes::kInt8 || v.by_
 // x as bytes for weights with one size of group and one constant zero.
 struct Input {
   BytesView view;
-  std::unique_ptr<uint8_t[]> memory;
+  Tensor memory;  // which is kept from call to call
 };
 
 bool fits(const BytesView& q, const PackedView& v) {
@@ -43,16 +43,15 @@ std::unique_ptr<Input> round(const FastKernels& fast, ThreadPool& pool, const Pa
   const int64_t token_blocks = (q.tokens + kByteTokens - 1) / kByteTokens;
   const int64_t rows = token_blocks * kByteTokens;
   const int64_t codes = rows * q.columns, scales = rows * q.groups * q.blocks;
-  const int64_t bytes = codes + 8 * scales + 4 * rows * q.groups + 64;
-  input->memory = std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(bytes));
-  uint8_t* p = input->memory.get();
-  p += (64 - reinterpret_cast<uintptr_t>(p) % 64) % 64;
+  const int64_t bytes = codes + 8 * scales + 4 * rows * q.groups;
+  input->memory = Tensor(1, bytes / 4);
+  auto* p = reinterpret_cast<uint8_t*>(input->memory.mutable_data());
   q.codes = reinterpret_cast<int8_t*>(p);
   q.scales = reinterpret_cast<float*>(p + codes);
   q.starts = reinterpret_cast<int32_t*>(p + codes + 4 * scales);
   q.sums = reinterpret_cast<float*>(p + codes + 8 * scales);
   // What lies behind K and T, and blocks that a short last group does not have.
-  std::memset(p, 0, static_cast<size_t>(bytes - 64));
+  std::memset(p, 0, static_cast<size_t>(bytes));
   pool.parallel_for(token_blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const int64_t t = b * kByteTokens;
