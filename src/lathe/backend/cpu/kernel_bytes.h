@@ -86,11 +86,16 @@ LANE void unrolled(const Fn& fn) {
 template <Codes kCodes, int kHigh, bool kBook, int kPanels, int kTokens>
 struct BytesTile {
   static constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
+  static constexpr int64_t kStep = kColumns / 8 * kStepBytes<kCodes>;
   static constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
 
   const uint8_t* data[kPanels];  // where the next columns begin
   const uint8_t* high[kPanels];  // where the panel begins
-  int64_t next_block;            // bytes from a block of x to the one that is fetched meanwhile
+  // What is fetched meanwhile: the next block of x, `next_block` bytes further, and of the next
+  // panels this pass's share of 1 in 2^share, from `ahead` on, so that memory never rests.
+  int64_t next_block;
+  const uint8_t* ahead[kPanels];
+  int share;
 
   // Σ codes · codes over the columns [from, to), which lie in one block of x; codes of x at column
   // 0.
@@ -125,9 +130,13 @@ struct BytesTile {
               [&](auto n) UNROLLED { sums[n][t] = dot<kSigned>(sums[n][t], weights[n], value); });
         });
       });
+      const int64_t at = k / 8 * kStepBytes<kCodes>;
       unrolled<kPanels>([&](auto n) UNROLLED {
+        unrolled<(kStep > 64 ? kStep / 64 : 1)>([&](auto line) UNROLLED {
+          __builtin_prefetch(ahead[n] + ((at + line * 64) >> share), 0, 2);
+        });
         prefetch(data[n] + 2048);
-        data[n] += kColumns / 8 * kStepBytes<kCodes>;
+        data[n] += kStep;
       });
       k += kColumns;
     } while (k < to);
@@ -158,6 +167,16 @@ void bytes_panels(const PackedView* w, int64_t panel, const BytesView* x, int64_
     for (F& t : total[n]) t = bias ? load_part(bias + (panel + n) * kPanel, rows[n]) : zero();
   }
   tile.next_block = x->columns * kByteTokens;
+  const int64_t of_block = x->tokens - block * kByteTokens;
+  static_assert(kByteTokens <= 4 * kByteTokensAtOnce);
+  constexpr int kMostShare = kByteTokens / kByteTokensAtOnce / 2;
+  tile.share = of_block <= kByteTokensAtOnce       ? 0
+               : of_block <= 2 * kByteTokensAtOnce ? 1
+                                                   : kMostShare;
+  for (int n = 0; n < kPanels; ++n) {
+    tile.ahead[n] = tile.data[n] + kPanels * w->panel_bytes +
+                    first_token / kByteTokensAtOnce * (w->panel_bytes >> tile.share);
+  }
   for (int64_t t = 0; t < tokens; ++t) {
     for (int n = 0; n < kPanels; ++n) __builtin_prefetch(y + t * ldy + (panel + n) * kPanel, 1);
   }

@@ -101,7 +101,7 @@ struct BytesView {
   const int32_t* starts;  // the same: what the constant zero of the codes adds to Σ code · code
   const float* sums;      // [token blocks][groups][16]: Σ x, of the rounded x
 };
-constexpr int64_t kByteBlock = 64;
+constexpr int64_t kByteBlock = 128;
 constexpr int kByteTokens = 16;
 
 // Elements of the key-value cache.
