@@ -141,7 +141,7 @@ void read_ceiling(benchmark::State& state) {
   const cpu::Kernels& kernels = cpu::kernels_of(available_isas().front());
   for (auto _ : state) {
     pool()->parallel_for(block.size(), 4096, [&](int64_t begin, int64_t end) {
-      benchmark::DoNotOptimize(kernels.read(block.data() + begin, end - begin));
+      benchmark::DoNotOptimize(kernels.read(block.data() + begin, end - begin, 1, 4096));
     });
   }
   state.counters["GB_per_s"] = benchmark::Counter(

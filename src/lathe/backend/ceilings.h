@@ -25,6 +25,10 @@ struct Ceilings {
   std::vector<Peak> peaks;
 };
 
+// Bytes per second that all threads together read from a block of 256 MB in huge pages: the best of
+// several ways (one stream and several per thread, with and without prefetches), in half a second.
+double measure_read(ThreadPool& pool);
+
 // The best of several short runs, in about two seconds altogether. Needs 256 MB of memory.
 Ceilings measure_ceilings(ThreadPool& pool);
 

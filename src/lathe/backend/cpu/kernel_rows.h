@@ -199,12 +199,19 @@ float burn(int64_t rounds, int64_t* flops) noexcept {
   return sum(s);
 }
 
-uint32_t read(const uint8_t* p, int64_t n) noexcept {
+uint32_t read(const uint8_t* p, int64_t n, int64_t streams, int64_t ahead) noexcept {
   I s[4] = {zero_int(), zero_int(), zero_int(), zero_int()};
-  for (int64_t i = 0; i < n; i += 256) {
-    prefetch(p + i + 2048);
-    for (int j = 0; j < 4; ++j) s[j] = add_int(s[j], load_int(p + i + 64 * j));
+  const int64_t part = n / streams / 256 * 256;
+  for (int64_t i = 0; i < part; i += 256) {
+    for (int64_t t = 0; t < streams; ++t) {
+      const uint8_t* at = p + t * part + i;
+      for (int j = 0; j < 4; ++j) {
+        if (ahead > 0) prefetch(at + ahead + 64 * j);
+        s[j] = add_int(s[j], load_int(at + 64 * j));
+      }
+    }
   }
+  for (int64_t i = streams * part; i < n; i += 64) s[0] = add_int(s[0], load_int(p + i));
   return sum_int(add_int(add_int(s[0], s[1]), add_int(s[2], s[3])));
 }
 
