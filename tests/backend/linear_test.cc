@@ -319,6 +319,29 @@ TEST_P(EachWay, OddBlocksAreDecodedWhenUsed) {
   }
 }
 
+// Scales of 8 bits stay so: bits per weight that a decode step reads.
+TEST_P(EachIsa, SmallScalesAreNotExpanded) {
+  ThreadPool pool(1);
+  const std::pair<const char*, double> held[] = {
+      {"mxfp4", 4.25}, {"nvfp4", 4.5}, {"nf4:b64,dq", 4.1407}, {"fp4:b64,dq", 4.1407}};
+  for (const auto& [spec, bits] : held) {
+    const auto packed = cpu::pack(random_weights(spec, 32, 2048, 5), pool, "test");
+    EXPECT_NEAR(8.0 * static_cast<double>(packed->bytes()) / (32 * 2048), bits, 1e-3) << spec;
+  }
+}
+
+// A scale of 2^−127 is no f32 in the usual form: the kernel's shortcut would lose it.
+TEST_P(EachWay, SmallestScaleCounts) {
+  ThreadPool pool(1);
+  const std::vector<float> weights(16 * 64, 0x1p-126f);
+  const WeightMatrix w =
+      WeightMatrix::encode(parse_format("mxfp4").value(), weights.data(), 16, 64, "tiny").value();
+  const Tensor x = testing::tensor_of(std::vector<float>(64, 0x1p100f), 1, 64);
+  for (const float y : multiply(GetParam(), pool, w, x, {}, "tiny")) {
+    EXPECT_NEAR(y, 0x1p-20f, 0x1p-30f) << GetParam().name;
+  }
+}
+
 TEST_P(EachIsa, ExplainsItsChoice) {
   const auto choices = explain_cpu_kernel(GetParam(), random_weights("nf4:b64", 8, 100, 1));
   ASSERT_GE(choices.size(), 2u);

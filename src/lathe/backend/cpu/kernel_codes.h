@@ -69,18 +69,77 @@ LANE void step(const Tables& tables, const uint8_t* p, const uint8_t* panel_high
   fn.template at<7>(column<kCodes, kHigh, 7>(tables, p, low, high));
 }
 
+// The map of nested absmax (layouts.h: dynamic_map). With code − 127 = ±j and j in [2^d, 2^(d+1))
+// it is ±10^(d−6)·(0.1 + 0.9·(j + ½ − 2^d) / 2^d), or ±1 at j = 128: linear in j between powers of
+// two. By the low four bits of the exponent of j, d + 127.
+constexpr float kMapAt[16] = {
+    -0.575e-5f, -0.6875e-4f, -0.74375e-3f, -0.771875e-2f, -0.7859375e-1f, -0.79296875f, 1, 0, 0, 0,
+    0,          0,           0,            0,             0,              -0.35e-6f};
+constexpr float kMapSlope[16] = {
+    0.45e-5f, 0.225e-4f, 0.1125e-3f, 0.05625e-2f, 0.028125e-1f, 0.0140625f, 0, 0, 0, 0,
+    0,        0,         0,          0,           0,            0.9e-6f};
+
+LANE F nested_map(const uint8_t* codes) {
+  const F j = sub(load_u8(codes), set1(127.0f));
+  const F size = max(j, sub(zero(), j));
+  const I index = exponent_of(size);
+  const F value = fma(lookup(load_table(kMapSlope), index), size,
+                      lookup(load_table(kMapAt), index));
+  return mul(value, max(min(j, set1(1.0f)), set1(-1.0f)));
+}
+
+// Scales `at` of a group, `super` being what its super-block holds.
+template <Scales kKind>
+LANE F scale_of(const PackedView* w, int64_t at, const F& super) {
+  const auto* bytes = static_cast<const uint8_t*>(w->scales);
+  if constexpr (kKind == Scales::kF32) {
+    return load(static_cast<const float*>(w->scales) + at);
+  } else if constexpr (kKind == Scales::kF16) {
+    return load_f16(static_cast<const uint16_t*>(w->scales) + at);
+  } else if constexpr (kKind == Scales::kSuper) {
+    return mul(super, load_i8(bytes + at));
+  } else if constexpr (kKind == Scales::kE8M0) {
+    return mul(load_e8m0(bytes + at), set1(w->scale_factor));
+  } else if constexpr (kKind == Scales::kE4M3) {
+    return mul(load_e4m3(bytes + at), set1(w->scale_factor));
+  } else if constexpr (kKind == Scales::kNested) {
+    return fma(nested_map(bytes + at), super, set1(w->scale_factor));
+  } else {
+    return set1(1.0f);
+  }
+}
+
+// What the super-block whose values begin at `at` holds for its groups.
+template <Scales kKind>
+LANE F super_of(const PackedView* w, int64_t at) {
+  if constexpr (kKind == Scales::kSuper) return load_f16(w->super_scales + at);
+  if constexpr (kKind == Scales::kNested) return load(w->super_floats + at);
+  return zero();
+}
+
+template <Scales kKind>
+LANE F group_scale_of(const PackedView* w, int64_t panel, int64_t g) {
+  F super = zero();
+  if constexpr (kKind == Scales::kSuper || kKind == Scales::kNested) {
+    super = super_of<kKind>(w, (panel * w->supers + g / w->groups_per_super) * kPanel);
+  }
+  return scale_of<kKind>(w, (panel * w->groups + g) * kPanel, super);
+}
+
 LANE F group_scale(const PackedView* w, int64_t panel, int64_t g) {
-  const int64_t at = (panel * w->groups + g) * kPanel;
   switch (w->scale_kind) {
     case Scales::kF32:
-      return load(static_cast<const float*>(w->scales) + at);
+      return group_scale_of<Scales::kF32>(w, panel, g);
     case Scales::kF16:
-      return load_f16(static_cast<const uint16_t*>(w->scales) + at);
-    case Scales::kSuper: {
-      const int64_t super = (panel * w->supers + g / w->groups_per_super) * kPanel;
-      return mul(load_f16(w->super_scales + super),
-                 load_i8(static_cast<const int8_t*>(w->scales) + at));
-    }
+      return group_scale_of<Scales::kF16>(w, panel, g);
+    case Scales::kSuper:
+      return group_scale_of<Scales::kSuper>(w, panel, g);
+    case Scales::kE8M0:
+      return group_scale_of<Scales::kE8M0>(w, panel, g);
+    case Scales::kE4M3:
+      return group_scale_of<Scales::kE4M3>(w, panel, g);
+    case Scales::kNested:
+      return group_scale_of<Scales::kNested>(w, panel, g);
     case Scales::kNone:
       break;
   }

@@ -6,7 +6,7 @@
 // as the codes come from memory.
 #pragma once
 
-#include "lathe/backend/cpu/kernel_codes.h"
+#include "lathe/backend/cpu/kernel_ints_row.h"
 
 namespace lathe::cpu {
 namespace {
@@ -70,28 +70,6 @@ void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
 
 // ---- products ---------------------------------------------------------------------------------
 
-// Columns that one round of the inner loop takes: those that share a vector of codes.
-template <Codes kCodes, int kHigh>
-constexpr int64_t kUnit = kCodes == Codes::kInt2 || kHigh == 2 ? 16
-                          : kHigh == 1                         ? 32
-                                                               : 8;
-
-// The bytes of columns k + 4·Q … k + 4·Q + 3, k the first of a unit.
-template <Codes kCodes, int kHigh, bool kBook, int Q>
-LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high) {
-  if constexpr (kCodes == Codes::kInt8) {
-    return from_signed(load_int(p + Q * 64));
-  } else {
-    constexpr int kBits = kLowBits<kCodes>, kPerByte = 8 / kBits;
-    constexpr int kMask = (1 << kBits) - 1;
-    const I low = and_bytes(shift<kBits*(Q % kPerByte)>(load_int(p + Q / kPerByte * 64)), kMask);
-    if constexpr (kBook) return lookup_bytes(book, low);
-    if constexpr (kHigh == 0) return low;
-    const I more = and_bytes(shift<kHigh * Q - kBits>(high), ((1 << kHigh) - 1) << kBits);
-    return or_int(low, more);
-  }
-}
-
 template <Codes kCodes, bool kBook, int kTokens>
 struct CodeSums {
   static constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
@@ -106,15 +84,6 @@ struct CodeSums {
     }
   }
 };
-
-template <Codes kCodes, int kHigh, bool kBook, int Q, int kQuads, typename Sums>
-LANE void quads(const Bytes16& book, const uint8_t* p, const I& high, const int8_t* highs,
-                const int8_t* lows, Sums& sums) {
-  if constexpr (Q < kQuads) {
-    sums.template at<Q>(bytes_of<kCodes, kHigh, kBook, Q>(book, p, high), highs, lows);
-    quads<kCodes, kHigh, kBook, Q + 1, kQuads>(book, p, high, highs, lows, sums);
-  }
-}
 
 template <Codes kCodes, int kHigh, bool kBook, int kTokens>
 void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t first_token,
@@ -196,6 +165,12 @@ void codes_tokens(const PackedView* w, int64_t panel, const QuantizedView* x, in
 template <Codes kCodes, int kHigh, bool kBook>
 void codes_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
               const float* bias, float* y, int64_t ldy) noexcept {
+  if (x->tokens == 1) {
+    const bool done = has_offset(w)
+                          ? row_of<kCodes, kHigh, kBook, true>(w, begin, end, x, bias, y)
+                          : row_of<kCodes, kHigh, kBook, false>(w, begin, end, x, bias, y);
+    if (done) return;
+  }
   for (int64_t panel = begin; panel < end; ++panel) {
     codes_tokens<kCodes, kHigh, kBook, kCodeTokensAtOnce>(w, panel, x, 0, bias, y, ldy);
   }

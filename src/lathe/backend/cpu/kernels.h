@@ -37,6 +37,11 @@ enum class Scales : int32_t {
   kF32,    // f32 [panels][groups][16]
   kF16,    // f16 [panels][groups][16]
   kSuper,  // int8 [panels][groups][16], times f16 `super_scales` [panels][supers][16]
+  // u8 [panels][groups][16] each:
+  kE8M0,    // scale_factor · 2^(code − 127), 0 for code 0
+  kE4M3,    // scale_factor · 2^−8 · the code as a float of 4 and 3 bits without sign
+  kNested,  // dynamic map (kernel_codes.h) of the code · super_floats [panels][supers][16] +
+            // scale_factor
 };
 
 // weight(row, k) = scale · (value − zero) + offset, all per row and group of columns; value = code
@@ -65,7 +70,9 @@ struct PackedView {
   int8_t book[16];  // table / unit, rounded
   Scales scale_kind;
   const void* scales;
+  float scale_factor;
   const uint16_t* super_scales;
+  const float* super_floats;
   int64_t groups_per_super, supers;
   const uint8_t* zeros;        // u8 [panels][groups][16], or null
   const uint16_t* offsets;     // f16 [panels][groups][16], or null

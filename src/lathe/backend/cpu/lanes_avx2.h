@@ -152,6 +152,25 @@ LANE F load_i8(const void* p) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)),
           _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8)))};
 }
+// 2^(code − 127), 0 for code 0.
+LANE F load_e8m0(const void* p) {
+  const __m128i q = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  const __m256i a = _mm256_cvtepu8_epi32(q), b = _mm256_cvtepu8_epi32(_mm_srli_si128(q, 8));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(b, 23))};
+}
+// Positive E4M3 times 2^−8: as the bits of an f16.
+LANE F load_e4m3(const void* p) {
+  const __m128i q = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  const __m256i half = _mm256_slli_epi16(_mm256_cvtepu8_epi16(q), 7);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1))};
+}
+// The exponent's bits of a positive float.
+LANE I exponent_of(F x) {
+  return {_mm256_srli_epi32(_mm256_castps_si256(x.a), 23),
+          _mm256_srli_epi32(_mm256_castps_si256(x.b), 23)};
+}
 LANE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 LANE void transpose8(__m256 (&r)[8]) {

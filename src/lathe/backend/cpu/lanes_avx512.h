@@ -88,6 +88,18 @@ LANE F load_i8(const void* p) {
   return {
       _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
 }
+// 2^(code − 127), 0 for code 0.
+LANE F load_e8m0(const void* p) {
+  const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(code, 23))};
+}
+// Positive E4M3 times 2^−8: as the bits of an f16.
+LANE F load_e4m3(const void* p) {
+  const __m256i code = _mm256_cvtepu8_epi16(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  return {_mm512_cvtph_ps(_mm256_slli_epi16(code, 7))};
+}
+// The exponent's bits of a positive float.
+LANE I exponent_of(F x) { return {_mm512_srli_epi32(_mm512_castps_si512(x.v), 23)}; }
 LANE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 // r[i] lane j ← r[j] lane i.

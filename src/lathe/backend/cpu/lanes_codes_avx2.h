@@ -21,7 +21,12 @@ LANE I and_bytes(I x, int mask) {
   const __m256i m = _mm256_set1_epi8(static_cast<char>(mask));
   return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
 }
-LANE I or_int(I x, I y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+// x, and y under the mask: x | (y & mask).
+LANE I or_masked(I x, I y, int mask) {
+  const I m = and_bytes(y, mask);
+  return {_mm256_or_si256(x.a, m.a), _mm256_or_si256(x.b, m.b)};
+}
+LANE I mul_int(I x, I y) { return {_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)}; }
 LANE I set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 LANE I join(I high, I low) {
   return {_mm256_add_epi32(_mm256_slli_epi32(high.a, 7), low.a),
@@ -45,16 +50,39 @@ LANE I quad(const int8_t* p) {
   return set1_int(x);
 }
 template <bool kSigned>
-LANE __m256i dot8(__m256i acc, __m256i weights, __m256i x) {
-  const __m256i pairs =
-      kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights))
-              : _mm256_maddubs_epi16(weights, x);
+LANE __m256i pairs_of(__m256i weights, __m256i x) {
+  return kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(x, weights))
+                 : _mm256_maddubs_epi16(weights, x);
+}
+LANE __m256i add_pairs(__m256i acc, __m256i pairs) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+template <bool kSigned>
+LANE __m256i dot8(__m256i acc, __m256i weights, __m256i x) {
+  return add_pairs(acc, pairs_of<kSigned>(weights, x));
 }
 template <bool kSigned>
 LANE I dot(I acc, I weights, I x) {
   return {dot8<kSigned>(acc.a, weights.a, x.a), dot8<kSigned>(acc.b, weights.b, x.b)};
 }
+// One half of a row of x times the quads of a block: sums of 16 bits over kPairs quads, which they
+// can hold, then of 32.
+template <bool kSigned, int kPairs>
+struct RowSums {
+  I sums;
+  __m256i a, b;
+  LANE_MEMBER void clear() { sums = {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  template <int Q, int kQuads>
+  LANE_MEMBER void at(I weights, I x) {
+    const __m256i p = pairs_of<kSigned>(weights.a, x.a), q = pairs_of<kSigned>(weights.b, x.b);
+    a = Q % kPairs == 0 ? p : _mm256_add_epi16(a, p);
+    b = Q % kPairs == 0 ? q : _mm256_add_epi16(b, q);
+    if constexpr (Q % kPairs == kPairs - 1 || Q == kQuads - 1) {
+      sums = {add_pairs(sums.a, a), add_pairs(sums.b, b)};
+    }
+  }
+  LANE_MEMBER I total() const { return sums; }
+};
 LANE __m128i low_bytes(I x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8);
   return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));

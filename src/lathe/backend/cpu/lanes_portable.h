@@ -154,6 +154,25 @@ LANE F load_u8(const void* p) {
 LANE F load_i8(const void* p) {
   return each_lane([&](int i) { return static_cast<float>(static_cast<const int8_t*>(p)[i]); });
 }
+// 2^(code − 127), 0 for code 0.
+LANE F load_e8m0(const void* p) {
+  return each_lane([&](int i) {
+    const int code = static_cast<const uint8_t*>(p)[i];
+    return code == 0 ? 0.0f : std::ldexp(1.0f, code - 127);
+  });
+}
+// Positive E4M3 times 2^−8: as the bits of an f16.
+LANE F load_e4m3(const void* p) {
+  return each_lane([&](int i) {
+    return f16_to_f32(static_cast<uint16_t>(static_cast<const uint8_t*>(p)[i] << 7));
+  });
+}
+// The exponent's bits of a positive float.
+LANE I exponent_of(const F& x) {
+  I r;
+  std::memcpy(&r, &x, sizeof(r));
+  return shift_right<23>(r);
+}
 LANE void prefetch(const void*) {}
 
 LANE void transpose16(F (&r)[16]) {

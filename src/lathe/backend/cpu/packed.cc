@@ -71,12 +71,17 @@ void PackedStorage::allocate(bool with_zeros, bool with_offsets, bool with_mins)
   const int64_t groups = panels * v.groups * kPanel;
   if (v.scale_kind == Scales::kF32) scales = Block(groups * 4);
   if (v.scale_kind == Scales::kF16) scales = Block(groups * 2);
-  const bool super = v.scale_kind == Scales::kSuper;
-  if (super) {
+  const bool nested = v.scale_kind == Scales::kNested;
+  if (v.scale_kind == Scales::kE8M0 || v.scale_kind == Scales::kE4M3) scales = Block(groups);
+  if (nested || v.scale_kind == Scales::kSuper) {
     v.supers = (v.groups + v.groups_per_super - 1) / v.groups_per_super;
     scales = Block(groups);
-    super_scales = Block(panels * v.supers * kPanel * 2);
-    v.super_scales = reinterpret_cast<const uint16_t*>(super_scales.data());
+    super_scales = Block(panels * v.supers * kPanel * (nested ? 4 : 2));
+    if (nested) {
+      v.super_floats = reinterpret_cast<const float*>(super_scales.data());
+    } else {
+      v.super_scales = reinterpret_cast<const uint16_t*>(super_scales.data());
+    }
   }
   v.scales = scales.data();
   if (with_zeros) zeros = Block(groups);

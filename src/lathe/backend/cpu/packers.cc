@@ -2,7 +2,10 @@
 //
 // Each packer fills one row at a time: byte-wide codes of the row, then the scales of its groups.
 // Interleaving is the same for all.
+#include <numeric>
+
 #include "lathe/backend/cpu/packing.h"
+#include "lathe/formats/codebook4.h"
 #include "lathe/formats/layouts.h"
 
 namespace lathe::cpu {
@@ -140,8 +143,31 @@ Reason micro_declines(const WeightMatrix& w) {
   return {};
 }
 
+// Whether a kernel's 0 for the exponent 0 is what the matrix holds: 2^−127 only times zeros.
+bool zero_exponents_are_zeros(const WeightMatrix& w, int64_t groups) {
+  const int64_t stride = (w.cols() + 1) / 2;
+  const uint8_t* scales = w.parts()[1].data();
+  for (int64_t i = 0; i < w.rows() * groups; ++i) {
+    if (scales[i] != 0) continue;
+    const uint8_t* codes = w.parts()[0].data() + i / groups * stride + i % groups * 16;
+    const int64_t bytes = std::min<int64_t>(16, stride - i % groups * 16);
+    // Without the signs of zeros.
+    if (std::any_of(codes, codes + bytes, [](uint8_t pair) { return (pair & 0x77) != 0; })) {
+      return false;
+    }
+  }
+  return true;
+}
+
 PackedStorage micro_pack(const WeightMatrix& w, ThreadPool& pool) {
-  PackedStorage s = shaped(w, Codes::kInt4, micro_block(w.format()), Scales::kF32);
+  PackedStorage s = shaped(w, Codes::kInt4, micro_block(w.format()), Scales::kE4M3);
+  const bool nv = w.parts().size() > 2;
+  if (nv) {
+    s.view.scale_factor = 0x1p8f * 0.5f * load<float>(w.parts()[2].data());
+  } else {
+    s.view.scale_kind = zero_exponents_are_zeros(w, s.view.groups) ? Scales::kE8M0 : Scales::kF32;
+    s.view.scale_factor = 0.5f;
+  }
   // Twice the elements are integers, which the integer kernels hold exactly.
   for (size_t i = 0; i < 16; ++i) s.view.table[i] = 2 * e2m1_values()[i];
   make_book(s.view);
@@ -149,6 +175,11 @@ PackedStorage micro_pack(const WeightMatrix& w, ThreadPool& pool) {
   const int64_t stride = (w.cols() + 1) / 2;
   fill_rows(s, w, pool, [&](int64_t row, uint8_t* codes, const Place& place) {
     unpack_pairs(w.parts()[0].data() + row * stride, stride, codes);
+    if (s.view.scale_kind != Scales::kF32) {
+      const uint8_t* stored = w.parts()[1].data() + row * s.view.groups;
+      for (int64_t g = 0; g < s.view.groups; ++g) put(s.scales, place.group(g), stored[g]);
+      return;
+    }
     std::vector<float> scales(static_cast<size_t>(s.view.groups));
     micro_scales(w.format(), w.parts(), w.rows(), w.cols(), row, scales.data());
     for (int64_t g = 0; g < s.view.groups; ++g) {
@@ -171,6 +202,15 @@ PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
   const int64_t block = codebook4_layout(w.format()).block, cols = w.cols();
   const Codebook4View source = codebook4_view(w.format(), w.parts(), w.rows(), cols);
   PackedStorage s = shaped(w, Codes::kInt4, block, Scales::kF32);
+  // Nested absmax stay as they are stored where enough blocks of a row share one of the second kind.
+  const int64_t shared = std::gcd(s.view.groups, formats::kNestedBlock);
+  const bool nested = source.nested && s.view.group == block && shared > 1 &&
+                      source.nested_code == formats::dynamic_map();
+  if (nested) {
+    s.view.scale_kind = Scales::kNested;
+    s.view.groups_per_super = shared;
+    s.view.scale_factor = source.offset;
+  }
   std::copy(source.code.begin(), source.code.end(), s.view.table);
   make_book(s.view);
   s.allocate(false, false, false);
@@ -178,6 +218,16 @@ PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
     for (int64_t k = 0; k < cols; ++k) {
       const int64_t i = row * cols + k;
       codes[k] = i % 2 ? source.codes[i / 2] & 15 : source.codes[i / 2] >> 4;
+    }
+    if (nested) {
+      const int64_t first = row * s.view.groups;
+      for (int64_t g = 0; g < s.view.groups; ++g) {
+        put(s.scales, place.group(g), source.stored_absmax[first + g]);
+        if (g % shared != 0) continue;
+        put(s.super_scales, place.super(g / shared),
+            load<float>(source.nested_absmax, (first + g) / formats::kNestedBlock));
+      }
+      return;
     }
     for (int64_t g = 0; g < s.view.groups; ++g) {
       const int64_t b = (row * cols + g * s.view.group) / block;
