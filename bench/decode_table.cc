@@ -1,5 +1,6 @@
-// One token through the matrices of a model of every format, as a share of the read bandwidth that
-// is measured between the rounds of the same format: one table for all formats.
+// One token through the matrices of a model of every format, as a share of the read bandwidth: one
+// table for all formats. After every step the bandwidth is measured once, since it changes with
+// what else the memory has to do; both columns are medians.
 //
 // usage: decode_table [--shape 1.1b|0.5b] [--isa NAME] [--threads N] [--seconds S] [FORMAT …]
 #include <fmt/format.h>
@@ -135,27 +136,20 @@ void step(Ops& ops, const Model& model, const Tensor& x, const Tensor& f) {
   ops.linear(model.head, x);
 }
 
-void measure(const Arguments& a, Isa isa, const std::shared_ptr<ThreadPool>& pool, const Shape& s,
-             const std::string& spec) {
+void measure(const Arguments& a, Isa isa, const std::shared_ptr<ThreadPool>& pool,
+             ReadMeter& meter, const Shape& s, const std::string& spec) {
   const FormatPtr format = parse_format(spec).value();
   if (!format->supports(s.hidden, s.ffn).ok() || !format->supports(s.ffn, s.hidden).ok()) return;
   const auto ops = make_cpu_ops(isa, pool);
   const Model model = packed(*ops, s, format);
   const Tensor x = input(s.hidden), f = input(s.ffn);
-  // Rounds of steps between measurements of the ceiling; medians of both.
-  constexpr int kRounds = 5;
   std::vector<double> times, reads;
   step(*ops, model, x, f);
-  for (int round = 0; round < kRounds; ++round) {
-    reads.push_back(measure_read(*pool));
+  for (const double end = now() + a.seconds; now() < end || times.size() < 5;) {
     const double start = now();
-    double last = start;
-    while (last - start < a.seconds / kRounds) {
-      step(*ops, model, x, f);
-      const double end = now();
-      times.push_back(end - last);
-      last = end;
-    }
+    step(*ops, model, x, f);
+    times.push_back(now() - start);
+    reads.push_back(meter.pass());
   }
   std::sort(times.begin(), times.end());
   std::sort(reads.begin(), reads.end());
@@ -183,9 +177,10 @@ int main(int argc, char** argv) {
   fmt::print("{} threads, {}\n\n", pool->size(), name_of(isas.front()));
   fmt::print("| shape | format | bits per weight | MB | tok/s | GB/s | read, GB/s | share |\n");
   fmt::print("|---|---|---:|---:|---:|---:|---:|---:|\n");
+  ReadMeter meter(*pool);
   for (const Shape& s : kShapes) {
     if (!a.shapes.empty() && std::find(a.shapes.begin(), a.shapes.end(), s.name) == a.shapes.end())
       continue;
-    for (const std::string& spec : a.formats) measure(a, isas.front(), pool, s, spec);
+    for (const std::string& spec : a.formats) measure(a, isas.front(), pool, meter, s, spec);
   }
 }

@@ -2,12 +2,17 @@
 // the denominator of every kernel's share.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "lathe/backend/cpu/cpu_backend.h"
 
 namespace lathe {
+
+namespace cpu {
+class Block;
+}
 
 struct Ceilings {
   int threads;
@@ -25,9 +30,28 @@ struct Ceilings {
   std::vector<Peak> peaks;
 };
 
-// Bytes per second that all threads together read from a block of 256 MB in huge pages: the best of
-// several ways (one stream and several per thread, with and without prefetches), in half a second.
-double measure_read(ThreadPool& pool);
+// Reads a block of 256 MB in huge pages with all threads of a pool, which must outlive it. Rates are
+// in bytes per second.
+class ReadMeter {
+ public:
+  // Finds the fastest of several ways: one stream or more per thread, with and without prefetches.
+  // Takes half a second.
+  explicit ReadMeter(ThreadPool& pool);
+  ~ReadMeter();
+  ReadMeter(const ReadMeter&) = delete;
+  ReadMeter& operator=(const ReadMeter&) = delete;
+
+  double best() const { return best_; }  // the fastest pass so far
+  double pass();                         // one more, in the fastest way
+
+ private:
+  double pass_in(size_t way);
+
+  ThreadPool& pool_;
+  std::unique_ptr<cpu::Block> block_;
+  size_t way_ = 0;
+  double best_ = 0;
+};
 
 // The best of several short runs, in about two seconds altogether. Needs 256 MB of memory.
 Ceilings measure_ceilings(ThreadPool& pool);
