@@ -7,6 +7,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "lathe/backend/ceilings.h"
@@ -138,6 +139,7 @@ void attention(benchmark::State& state, Isa isa, KvType type, int64_t start, int
 // The ceilings as benchmarks, for the CPU column.
 void read_ceiling(benchmark::State& state) {
   const cpu::Block block(int64_t{256} << 20);
+  std::memset(block.data(), 1, static_cast<size_t>(block.size()));
   const cpu::Kernels& kernels = cpu::kernels_of(available_isas().front());
   for (auto _ : state) {
     pool()->parallel_for(block.size(), 4096, [&](int64_t begin, int64_t end) {

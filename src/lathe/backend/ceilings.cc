@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 
 #include "lathe/backend/cpu/kernel_tables.h"
 #include "lathe/backend/cpu/packed.h"
@@ -73,6 +74,7 @@ bool has_amx() {
 
 ReadMeter::ReadMeter(ThreadPool& pool)
     : pool_(pool), block_(std::make_unique<cpu::Block>(kReadBytes)) {
+  std::memset(block_->data(), 1, kReadBytes);  // untouched, it would be one page of zeros
   for (int run = 0; run < kReadRuns; ++run) {
     for (size_t way = 0; way < std::size(kReadPatterns); ++way) {
       const double before = best_;

@@ -11,6 +11,8 @@ namespace lathe::cpu {
 namespace {
 
 constexpr int64_t kKeyBlock = 64;   // keys of one step of the softmax
+constexpr int64_t kLongBlock = 256;  // the same for few rows, whose step costs as much as many's
+constexpr int64_t kFewRows = 16;
 constexpr int64_t kQueryRows = 48;  // query rows (tokens × heads of a group) of a task, about
 constexpr int64_t kKeyRun = 512;    // keys of a task, when there are few queries
 // Multiply-adds of a task below which another thread is not worth waking: about 2 µs.
@@ -57,7 +59,8 @@ void run(const Context& c, const Task& task, float* partial) {
   const int64_t padded = cache.shape().value_stride();
   const int64_t rows = (task.last - task.first) * group;
   float* queries = scratch(Slot::kInput, rows * size);
-  float* scores = scratch(Slot::kScores, rows * kKeyBlock);
+  const int64_t block = rows <= kFewRows ? kLongBlock : kKeyBlock;
+  float* scores = scratch(Slot::kScores, rows * block);
   float* sums = scratch(Slot::kOutput, rows * padded);
   float* maxima = scratch(Slot::kStatistics, 2 * rows);
   float* totals = maxima + rows;
@@ -80,27 +83,27 @@ void run(const Context& c, const Task& task, float* partial) {
   KvTile keys{
       code_of(cache.shape().type), nullptr, kPanel, kPanel * size, 0, size, nullptr, nullptr};
   KvTile values{keys.code, nullptr, padded, kPanel, padded / kPanel, 0, nullptr, nullptr};
-  for (int64_t begin = task.begin; begin < task.end; begin += kKeyBlock) {
-    const int64_t count = std::min(kKeyBlock, task.end - begin);
+  for (int64_t begin = task.begin; begin < task.end; begin += block) {
+    const int64_t count = std::min(block, task.end - begin);
     const int64_t columns = (count + kPanel - 1) / kPanel * kPanel;
     keys.data = all_keys + begin * size * bytes;
     keys.panels = columns / kPanel;
     keys.lane_scales = scaled ? key_scales + begin : nullptr;
-    c.kernels.multiply_kv(&keys, queries, size, scores, kKeyBlock, rows, false);
+    c.kernels.multiply_kv(&keys, queries, size, scores, block, rows, false);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t position = task.span->start + task.first + r / group;
       const int64_t lowest = c.spec.window > 0 ? position - c.spec.window + 1 : 0;
       const int64_t lo = std::clamp<int64_t>(lowest - begin, 0, count);
       const int64_t hi = std::clamp<int64_t>(position + 1 - begin, 0, count);
       const float shrink =
-          c.kernels.softmax_step(scores + r * kKeyBlock, columns, lo, hi, c.spec.scale,
+          c.kernels.softmax_step(scores + r * block, columns, lo, hi, c.spec.scale,
                                  c.spec.soft_cap, &maxima[r], &totals[r]);
       if (shrink != 1.0f) c.kernels.scale(sums + r * padded, shrink, padded);
     }
     values.data = all_values + begin * padded * bytes;
     values.depth = count;
     values.depth_scales = scaled ? value_scales + begin : nullptr;
-    c.kernels.multiply_kv(&values, scores, kKeyBlock, sums, padded, rows, true);
+    c.kernels.multiply_kv(&values, scores, block, sums, padded, rows, true);
   }
 
   for (int64_t r = 0; r < rows; ++r) {

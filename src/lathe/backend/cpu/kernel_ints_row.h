@@ -223,12 +223,12 @@ bool row_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView
     if (w->scale_kind == Scales::kE8M0) return LATHE_ROW(kE8M0, 32);
     if (w->scale_kind == Scales::kE4M3) return LATHE_ROW(kE4M3, 16);
     if (w->scale_kind == Scales::kNested) {
-      if (LATHE_ROW(kNested, 64)) return true;
+      if (LATHE_ROW(kNested, 64, 128)) return true;
       row_blocks<kCodes, true, Scales::kNested>(w, begin, end, x, bias, y);
       return true;
     }
     if (w->scale_kind != Scales::kF32) return false;
-    if (LATHE_ROW(kF32, 64)) return true;
+    if (LATHE_ROW(kF32, 32, 64)) return true;
     row_blocks<kCodes, true, Scales::kF32>(w, begin, end, x, bias, y);
     return true;
   } else if constexpr (kCodes == Codes::kInt4 && kHigh == 0 && !kBook) {

@@ -1,17 +1,10 @@
 #include "lathe/backend/cpu/packed.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <new>
 #include <utility>
 
 namespace lathe::cpu {
 namespace {
-
-constexpr int64_t kHugePage = int64_t{2} << 20;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -33,28 +26,6 @@ int64_t bits_of(Codes codes) {
 }
 
 }  // namespace
-
-Block::Block(int64_t bytes) : size_(bytes) {
-  if (bytes == 0) return;
-  const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
-  const int64_t held = round_up(bytes, 64);
-  data_ = static_cast<uint8_t*>(std::aligned_alloc(static_cast<size_t>(alignment),
-                                                   static_cast<size_t>(round_up(held, alignment))));
-  if (!data_) throw std::bad_alloc();
-  if (alignment == kHugePage) ::madvise(data_, static_cast<size_t>(held), MADV_HUGEPAGE);
-  std::memset(data_, 0, static_cast<size_t>(held));
-}
-
-Block::Block(Block&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-
-Block& Block::operator=(Block&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-Block::~Block() { std::free(data_); }
 
 void PackedStorage::allocate(bool with_zeros, bool with_offsets, bool with_mins) {
   PackedView& v = view;

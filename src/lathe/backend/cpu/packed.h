@@ -7,27 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "lathe/backend/cpu/block.h"
 #include "lathe/backend/cpu/kernels.h"
 #include "lathe/backend/ops.h"
 
 namespace lathe::cpu {
-
-// A zeroed block of memory aligned to 64 bytes; large ones ask for huge pages, since a decode step
-// walks through all of them.
-class Block {
- public:
-  Block() = default;
-  explicit Block(int64_t bytes);
-  Block(Block&& other) noexcept;
-  Block& operator=(Block&& other) noexcept;
-  ~Block();
-  uint8_t* data() const { return data_; }
-  int64_t size() const { return size_; }
-
- private:
-  uint8_t* data_ = nullptr;
-  int64_t size_ = 0;
-};
 
 // The pieces that a PackedView points to.
 struct PackedStorage {
