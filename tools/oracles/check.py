@@ -43,6 +43,7 @@ SCRIPTS = {
     "families.py": (["{out}/families"], ["families"]),
     "formats.py": (["{out}/formats"], ["formats"]),
     "io_files.py": (["{out}/io"], ["io"]),
+    "onnx_files.py": (["{out}/onnx"], ["onnx"]),
 }
 NO_GOLDEN_FILE = {"math_coefficients.py",  # prints constants that stand in a source
                   "exports.py"}  # compares what `lathe export` writes with its readers

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/io/safetensors_header.h"
@@ -15,15 +14,6 @@ constexpr size_t kLengthBytes = 8;
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-// Bytes of shape × dtype; nullopt when that is no 63-bit number.
-std::optional<int64_t> checked_bytes(DType dtype, const std::vector<int64_t>& shape) {
-  int64_t bytes = size_of(dtype);
-  for (const int64_t dim : shape) {
-    if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) return std::nullopt;
-  }
-  return bytes;
 }
 
 Result<DType> known_dtype(const SafetensorsEntry& entry) {
@@ -83,6 +73,14 @@ Bytes aligned_bytes(const Bytes& data, const SafetensorsEntry& entry, DType dtyp
 }
 
 }  // namespace
+
+std::optional<int64_t> checked_bytes(DType dtype, const std::vector<int64_t>& shape) {
+  int64_t bytes = size_of(dtype);
+  for (const int64_t dim : shape) {
+    if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) return std::nullopt;
+  }
+  return bytes;
+}
 
 const StoredTensor* SafetensorsFile::find(std::string_view name) const {
   const auto it = tensors_.find(name);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,9 @@ struct StoredTensor {
   std::vector<int64_t> shape;
   Bytes bytes;
 };
+
+// Bytes of shape × dtype; nullopt when that is no 63-bit number, or a dimension is negative.
+std::optional<int64_t> checked_bytes(DType dtype, const std::vector<int64_t>& shape);
 
 class SafetensorsFile {
  public:
