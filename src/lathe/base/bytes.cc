@@ -29,4 +29,16 @@ Bytes Bytes::slice(size_t offset, size_t size) const {
   return Bytes(data_ + offset, size, owner_);
 }
 
+Bytes transpose(const Bytes& source, int64_t rows, int64_t cols, int64_t element) {
+  uint8_t* out = nullptr;
+  Bytes bytes = Bytes::allocate(source.size(), &out);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) {
+      std::memcpy(out + (c * rows + r) * element, source.data() + (r * cols + c) * element,
+                  static_cast<size_t>(element));
+    }
+  }
+  return bytes;
+}
+
 }  // namespace lathe

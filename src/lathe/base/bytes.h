@@ -35,4 +35,7 @@ class Bytes {
   std::shared_ptr<const void> owner_;
 };
 
+// A matrix [rows, cols] with elements of `element` bytes as [cols, rows].
+Bytes transpose(const Bytes& source, int64_t rows, int64_t cols, int64_t element);
+
 }  // namespace lathe

@@ -1,27 +1,21 @@
 // A Hugging Face directory: plain floats, or linear layers as another tool's quantized ones.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/progress.h"
 #include "lathe/export/convert.h"
 #include "lathe/export/gguf_metadata.h"
-#include "lathe/export/hf_config.h"
 #include "lathe/export/hf_schemes.h"
+#include "lathe/export/model_directory.h"
 #include "lathe/export/targets.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/hf_names.h"
-#include "lathe/model/side_files.h"
 
 namespace lathe {
 namespace {
-
-namespace fs = std::filesystem;
 
 // One module of the file: a matrix, or several that are stored as one, their rows in this order.
 struct Module {
@@ -44,18 +38,6 @@ const char* torch_name(const Format& format) {
   return format.spec() == "f32" ? "float32" : format.spec() == "f16" ? "float16" : "bfloat16";
 }
 
-Bytes transpose(const Bytes& source, int64_t rows, int64_t cols, int64_t element) {
-  uint8_t* out = nullptr;
-  Bytes bytes = Bytes::allocate(source.size(), &out);
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) {
-      std::memcpy(out + (c * rows + r) * element, source.data() + (r * cols + c) * element,
-                  static_cast<size_t>(element));
-    }
-  }
-  return bytes;
-}
-
 class HfExport {
  public:
   HfExport(const Checkpoint& source, const HfScheme* scheme, const ExportOptions& options,
@@ -63,39 +45,16 @@ class HfExport {
       : source_(source), scheme_(scheme), options_(options), pool_(pool) {}
 
   Result<ExportReport> run(const std::string& out) {
-    LATHE_OK(find_family());
+    LATHE_TRY(family_, family_of(source_));
     LATHE_OK(collect());
-    // Under another name until the configuration has been read back.
-    const std::string temporary = fmt::format("{}.tmp-{}", out, ::getpid());
-    std::error_code error;
-    if (!fs::create_directory(temporary, error)) {
-      return failed("{}: cannot create: {}", temporary, error ? error.message() : "exists already");
-    }
-    Status status = write(temporary);
-    if (status.ok()) status = check(temporary);
-    if (status.ok()) {
-      fs::rename(temporary, out, error);
-      if (error) status = failed("{}: cannot create: {}", out, error.message());
-    }
-    if (!status.ok()) {
-      fs::remove_all(temporary, error);
-      return std::move(status).error();
-    }
-    for (const auto& entry : fs::directory_iterator(out, error)) {
-      report_.bytes += static_cast<int64_t>(entry.file_size(error));
-    }
+    LATHE_TRY(report_.bytes, write_directory(out, [&](const std::string& temporary) -> Status {
+                LATHE_OK(write(temporary));
+                return check(temporary);
+              }));
     return std::move(report_);
   }
 
  private:
-  Status find_family() {
-    for (const Family& family : families()) {
-      if (family.name == source_.config().family) family_ = &family;
-    }
-    if (family_) return {};
-    return unsupported("the family '{}' is not known", source_.config().family);
-  }
-
   HfName name_of(const std::string& canonical) const {
     const LayerPattern pattern = split_layer(canonical);
     HfName name{pattern.text, pattern.text};
@@ -270,26 +229,12 @@ class HfExport {
     }
     LATHE_OK(writer.finish());
     LATHE_OK(write_config(directory));
-    return copy_tokenizer(directory);
+    return copy_tokenizer(source_, directory, report_);
   }
 
   Status write_config(const std::string& directory) const {
-    nlohmann::json json;
-    const std::string path = source_.tokenizer_path() + "/config.json";
-    std::error_code error;
-    if (fs::exists(path, error)) {
-      LATHE_TRY(const std::string text, read_text(path, size_t{16} << 20));
-      json = nlohmann::json::parse(text, nullptr, false);
-      if (!json.is_object()) return bad_input("{}: not a JSON object", path);
-    }
-    // Multimodal checkpoints nest the language model's configuration; only that model is written.
-    if (json.is_null() || json.contains("text_config")) {
-      LATHE_TRY(json, hf_config(source_.config(), *family_));
-    }
-    json.erase("quantization_config");
-    json.erase("dtype");
+    LATHE_TRY(nlohmann::json json, plain_hf_config(source_, *family_));
     json["torch_dtype"] = torch_name(*modules_[0].format);
-    json["tie_word_embeddings"] = source_.config().tied;
     if (quantized_) {
       std::vector<std::string> plain;
       for (const Module& module : modules_) {
@@ -299,16 +244,6 @@ class HfExport {
       json["quantization_config"] = scheme_->config(*quantized_, plain);
     }
     return write_atomically(directory + "/config.json", json.dump(2) + "\n");
-  }
-
-  Status copy_tokenizer(const std::string& directory) {
-    LATHE_OK(copy_tokenizer_files(source_, directory));
-    if (fs::exists(directory + "/tokenizer.gguf")) {
-      report_.notes.emplace_back(
-          "the tokenizer comes from a GGUF file and is kept as tokenizer.gguf: Lathe reads it, "
-          "transformers needs tokenizer.json of the original");
-    }
-    return {};
   }
 
   Status check(const std::string& path) const {

@@ -9,6 +9,7 @@ const std::vector<ExportTarget>& export_targets() {
   static const std::vector<ExportTarget> list = [] {
     std::vector<ExportTarget> all = {gguf_target()};
     for (ExportTarget& target : hf_targets()) all.push_back(std::move(target));
+    all.push_back(onnx_target());
     return all;
   }();
   return list;

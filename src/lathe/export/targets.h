@@ -7,5 +7,6 @@ namespace lathe {
 
 ExportTarget gguf_target();
 std::vector<ExportTarget> hf_targets();
+ExportTarget onnx_target();
 
 }  // namespace lathe

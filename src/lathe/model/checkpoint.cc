@@ -87,16 +87,33 @@ Result<std::string> resolve_model(const std::string& model) {
   return not_found("{}: no such file or directory", model);
 }
 
+namespace {
+
+bool has_safetensors(const std::string& directory) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (entry.path().extension() == ".safetensors") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<const Checkpoint>> open_checkpoint(const std::string& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return not_found("{}: no such file or directory", path);
   if (!fs::is_directory(path, error)) {
     if (fs::path(path).extension() == ".gguf") return open_gguf_checkpoint(path);
+    if (fs::path(path).extension() == ".onnx") return open_onnx_checkpoint(path);
     return bad_input("{}: not a model", path)
         .with_hint("a model is a directory with config.json and *.safetensors, or a .gguf file");
   }
   if (fs::exists(fs::path(path) / "lathe.json", error)) return open_lathe_checkpoint(path);
-  if (fs::exists(fs::path(path) / "config.json", error)) return open_hf_checkpoint(path);
+  if (fs::exists(fs::path(path) / "config.json", error)) {
+    const std::string onnx = (fs::path(path) / "model.onnx").string();
+    return fs::exists(onnx, error) && !has_safetensors(path) ? open_onnx_checkpoint(onnx)
+                                                             : open_hf_checkpoint(path);
+  }
   std::vector<std::string> ggufs;
   for (const auto& entry : fs::directory_iterator(path, error)) {
     if (entry.path().extension() == ".gguf") ggufs.push_back(entry.path().string());

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "lathe/model/checkpoint.h"
+#include "lathe/model/family.h"
 
 namespace lathe {
 
@@ -16,6 +17,17 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
 Result<std::unique_ptr<const Checkpoint>> open_gguf_checkpoint(const std::string& path);
 // A directory written by `lathe compress` (see lathe_checkpoint.cc for its layout).
 Result<std::unique_ptr<const Checkpoint>> open_lathe_checkpoint(const std::string& directory);
+
+// `path`: a .onnx file with config.json beside it.
+Result<std::unique_ptr<const Checkpoint>> open_onnx_checkpoint(const std::string& path);
+
+// What the config.json of a Hugging Face directory says.
+struct HfDescription {
+  nlohmann::json json;
+  const Family* family;
+  ModelConfig config;
+};
+Result<HfDescription> read_hf_config(const std::string& directory);
 
 // What lathe.json says.
 struct StoredMatrix {

@@ -183,22 +183,33 @@ class HfCheckpoint : public Checkpoint {
 
 }  // namespace
 
+Result<HfDescription> read_hf_config(const std::string& directory) {
+  const std::string path = directory + "/config.json";
+  LATHE_TRY(const std::string text, read_text(path, size_t{16} << 20));
+  HfDescription out;
+  out.json = nlohmann::json::parse(text, nullptr, false);
+  if (out.json.is_discarded() || !out.json.is_object()) {
+    return bad_input("{}: not a JSON object", path);
+  }
+  const auto type = out.json.find("model_type");
+  if (type == out.json.end() || !type->is_string()) {
+    return bad_input("{}: 'model_type' is missing", path);
+  }
+  LATHE_TRY_IN(out.family, family_of_model_type(type->get<std::string>()), path);
+  LATHE_TRY_IN(out.config, out.family->from_config(out.json), path);
+  out.config.family = out.family->name;
+  return out;
+}
+
 Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& directory) {
-  const std::string config_path = directory + "/config.json";
-  LATHE_TRY(const std::string text, read_text(config_path, size_t{16} << 20));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded() || !json.is_object())
-    return bad_input("{}: not a JSON object", config_path);
-  const auto type = json.find("model_type");
-  if (type == json.end() || !type->is_string()) {
-    return bad_input("{}: 'model_type' is missing", config_path);
-  }
+  LATHE_TRY(HfDescription description, read_hf_config(directory));
+  ModelConfig config = std::move(description.config);
+  const Family& family = *description.family;
   std::optional<HfQuantization> quantization;
-  if (const auto it = json.find("quantization_config"); it != json.end() && !it->is_null()) {
-    LATHE_TRY_IN(quantization, HfQuantization::from_json(*it), config_path);
+  if (const auto it = description.json.find("quantization_config");
+      it != description.json.end() && !it->is_null()) {
+    LATHE_TRY_IN(quantization, HfQuantization::from_json(*it), directory + "/config.json");
   }
-  LATHE_TRY_IN(const Family* family, family_of_model_type(type->get<std::string>()), config_path);
-  LATHE_TRY_IN(ModelConfig config, family->from_config(json), config_path);
   LATHE_TRY(SafetensorsFile file, SafetensorsFile::open_model(directory));
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
@@ -207,15 +218,14 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
   std::sort(files.begin(), files.end());
   // Where config.json does not say whether the head is tied, what the file holds decides.
   const auto has_head = [&] {
-    for (const std::string& prefix : family->prefixes) {
+    for (const std::string& prefix : family.prefixes) {
       if (file.find(prefix + "lm_head.weight")) return true;
     }
     return file.find("lm_head.weight") != nullptr;
   };
-  if (!json.contains("tie_word_embeddings")) config.tied = !has_head();
-  config.family = family->name;
+  if (!description.json.contains("tie_word_embeddings")) config.tied = !has_head();
   return std::unique_ptr<const Checkpoint>(std::make_unique<HfCheckpoint>(
-      directory, std::move(config), *family, std::move(file), std::move(files), quantization));
+      directory, std::move(config), family, std::move(file), std::move(files), quantization));
 }
 
 }  // namespace lathe
