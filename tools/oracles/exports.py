@@ -10,9 +10,12 @@ MODEL is exported to each target, the result read back by Lathe and written as p
             library's (bitsandbytes)
   logits    transformers on the exported directory (where its loader runs on a CPU), and on Lathe's
             reading of it
+            onnxruntime on an exported ONNX graph: all tokens at once, and half of them followed by one after the
+            other with the cache
 and a line per target says how far apart they are. Exit code 1 when the weights are not the same
 numbers or the most likely tokens differ.
 """
+import json
 import pathlib
 import subprocess
 import sys
@@ -34,9 +37,19 @@ TARGETS = {
     "awq": ("awq", "int4:g64,asym"),
     "ct": ("compressed-tensors", "int4:g64"),
     "ct-asym": ("compressed-tensors", "int4:g64,asym"),
+    "onnx": ("onnx", ""),
+    "onnx-int4": ("onnx", "int4:g32"),
+    "onnx-asym": ("onnx", "int4:g128,asym"),
+    "onnx-int8": ("onnx", "int8:row"),
+    "onnx-int2": ("onnx", "int2:g32,asym"),
 }
 torch.set_num_threads(1)
-IDS = torch.tensor([[0] + [(i * i * 31 + i * 7 + 3) % 2048 for i in range(63)]])
+
+
+def ids_for(config):
+    """The same ids for every model of that vocabulary: 256, or as many as the model has positions."""
+    count = min(256, config.get("max_position_embeddings") or config.get("n_positions") or 256)
+    return torch.tensor([[0] + [(i * i * 31 + i * 7 + 3) % config["vocab_size"] for i in range(count - 1)]])
 
 
 def nibbles(words, axis):
@@ -90,6 +103,64 @@ def unpack_bitsandbytes(t, name):
     return F.dequantize_4bit(t[name + ".weight"], state).float().numpy()
 
 
+def onnx_tensors(folder):
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(folder / "model.onnx")
+    return model, {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def unpack_onnx(model, tensors, name):
+    """The weights of a linear layer, found by the name of its node."""
+    place = "/" + name.replace(".", "/").replace("model/layers/", "model/layers.").replace("self_attn", "attn")
+    node = next(n for n in model.graph.node if n.name == place + "/MatMul")
+    if node.op_type == "MatMul":
+        return tensors[node.input[1].removesuffix("/Cast/output_0")].astype(np.float32).T
+    a = {x.name: x.i for x in node.attribute}
+    rows, cols, bits = a["N"], a["K"], a["bits"]
+
+    def spread(packed):
+        shifts = np.arange(0, 8, bits)
+        return ((packed[..., None].astype(np.int64) >> shifts) & (2**bits - 1)).reshape(rows, -1)
+
+    codes, scales = spread(tensors[node.input[1]]), tensors[node.input[2]]
+    zeros = np.full_like(scales, 2 ** (bits - 1))
+    if len(node.input) > 3:
+        zeros = spread(tensors[node.input[3]])[:, : scales.shape[1]]
+    group = np.arange(cols) // a["block_size"]
+    return scales[:, group] * (codes[:, :cols] - zeros[:, group]).astype(np.float32)
+
+
+def onnx_logits(folder, ids):
+    """Logits of all tokens at once, and of a first half followed by one token after the other."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    names = {i.name for i in session.get_inputs()}
+    empty = {i.name: np.zeros((1, i.shape[1], 0, i.shape[3]), np.float32)
+             for i in session.get_inputs() if i.name.startswith("past_key_values")}
+    outputs = [o.name for o in session.get_outputs()]
+
+    def run(part, start, past):
+        feeds = {"input_ids": part, "attention_mask": np.ones((1, start + part.shape[1]), np.int64),
+                 "position_ids": np.arange(start, start + part.shape[1])[None], **past}
+        found = dict(zip(outputs, session.run(None, {k: v for k, v in feeds.items() if k in names})))
+        return found.pop("logits")[0], {k.replace("present", "past_key_values"): v for k, v in found.items()}
+
+    ids = ids.numpy()
+    whole, _ = run(ids, 0, empty)
+    half = ids.shape[1] // 2
+    rows, past = run(ids[:, :half], 0, empty)
+    parts = [rows]
+    for t in range(half, ids.shape[1]):
+        rows, past = run(ids[:, t : t + 1], t, past)
+        parts.append(rows)
+    return torch.from_numpy(whole), torch.from_numpy(np.concatenate(parts))
+
+
 def plain_products():
     """Keeps bitsandbytes' 4-bit layers from their fused CPU kernel, which rounds activations and
     absmax to BF16 whatever the compute type that the file asks for."""
@@ -105,21 +176,45 @@ UNPACK = {"gptq": unpack_gptq, "awq": unpack_awq, "compressed-tensors": unpack_c
           "bitsandbytes": unpack_bitsandbytes}
 
 
-def logits(folder):
+def logits(folder, ids):
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
     with torch.no_grad():
-        return model(IDS).logits[0].float()
+        return model(ids).logits[0].float()
+
+
+def compare(found, reference):
+    agree = (found.argmax(-1) == reference.argmax(-1)).float().mean().item()
+    return (found - reference).abs().max().item(), agree
+
+
+def check_onnx(target, out, plain, read):
+    model, tensors = onnx_tensors(out)
+    worst = max((float(np.abs(unpack_onnx(model, tensors, name.removesuffix(".weight")) - weight.numpy()).max())
+                 for name, weight in read.items() if "layers" in name and "_proj.weight" in name and "qkv" not in name
+                 and "gate_up" not in name and "model.layers" in name), default=0.0)
+    ids = ids_for(json.loads((plain / "config.json").read_text()))
+    reference = logits(plain, ids)
+    whole, stepwise = onnx_logits(out, ids)
+    largest = reference.abs().max().item()
+    (difference, agree), (cached, agree_cached) = compare(whole, reference), compare(stepwise, reference)
+    print(f"{target:10} weights differ by at most {worst:.3g}; onnxruntime, {ids.shape[1]} tokens: max |Δlogit| "
+          f"{difference:.3g} of {largest:.3g}, top-1 agreement {100 * agree:.1f} %; with the cache {cached:.3g}, "
+          f"{100 * agree_cached:.1f} %")
+    return worst == 0 and max(difference, cached) <= 2e-5 * largest and min(agree, agree_cached) == 1
 
 
 def check(lathe, model, target, folder):
     kind, spec = TARGETS[target]
     out, plain = folder / target, folder / (target + "-read")
     for source, to, form, path in ((model, kind, spec, out), (out, "hf", "f32", plain)):
+        table = "" if not form else "bf16" if form == "bf16" else "f32"
         subprocess.run([lathe, "export", str(source), "--to", to, "--format", form,
-                        "--embedding-format", "bf16" if form == "bf16" else "f32", "--no-verify",
-                        "--threads", "1", "-o", str(path)],
+                        "--embedding-format", table, "--no-verify", "--threads", "1", "-o", str(path)],
                        check=True, stdout=subprocess.DEVNULL)
-    stored, read = load_file(out / "model.safetensors"), load_file(plain / "model.safetensors")
+    read = load_file(plain / "model.safetensors")
+    if kind == "onnx":
+        return check_onnx(target, out, plain, read)
+    stored = load_file(out / "model.safetensors")
     worst = 0.0
     for name, weight in read.items():
         module = name.removesuffix(".weight")
@@ -128,16 +223,16 @@ def check(lathe, model, target, folder):
         worst = max(worst, float(np.abs(UNPACK[kind](stored, module) - weight.numpy()).max()))
     line = f"{target:10} weights differ by at most {worst:.3g}"
     good = worst <= (1e-6 if target == "nf4-dq" else 0 if kind != "bitsandbytes" else 1e-7)
-    reference = logits(plain)
+    ids = ids_for(json.loads((plain / "config.json").read_text()))[:, :64]
+    reference = logits(plain, ids)
     plain_products()
     try:
-        found = logits(out)
+        found = logits(out, ids)
     except Exception as error:  # a loader that needs a GPU or a package
         lines = str(error).strip().splitlines()
         print(f"{line}; transformers cannot run it here: {lines[0] if lines else type(error).__name__}")
         return good
-    agree = (found.argmax(-1) == reference.argmax(-1)).float().mean().item()
-    difference = (found - reference).abs().max().item()
+    difference, agree = compare(found, reference)
     print(f"{line}; transformers: max |Δlogit| {difference:.3g} of {reference.abs().max():.3g}, "
           f"top-1 agreement {100 * agree:.1f} %")
     allowed = TOLERANCE.get(target, 1e-5)
