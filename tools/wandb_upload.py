@@ -5,7 +5,7 @@
     tools/wandb_upload.py RUNS… [--project NAME] [--entity NAME]
 
 RUNS are folders that `lathe sweep` wrote. Each run becomes a W&B run in a group named after the experiment; its id follows
-from the sweep, the run and its settings, so that sending it again updates it. WANDB_API_KEY, WANDB_BASE_URL and
+from the sweep, the run and its settings, so that sending it again updates it. Verdicts are corrected over the sweep (Holm). WANDB_API_KEY, WANDB_BASE_URL and
 WANDB_MODE=offline (which writes ./wandb for a later `wandb sync`) work as everywhere with wandb.
 """
 import argparse
@@ -30,10 +30,14 @@ def find_runs(folders):
             yield file.parent, run
 
 
-def run_key(folder, run):
-    root = folder
+def root_of(folder, run):
     for _ in pathlib.PurePosixPath(run["id"]).parts:
-        root = root.parent
+        folder = folder.parent
+    return folder
+
+
+def run_key(folder, run):
+    root = root_of(folder, run)
     sweep = root / "sweep_id"
     # Without an id (a sweep that was never tracked) the place on this machine stands in for it.
     name = sweep.read_text().split()[0] if sweep.exists() else str(root.resolve())
@@ -42,11 +46,30 @@ def run_key(folder, run):
     return sha(f"{sha(name)}/{run['id']}/{settings}")[:32]
 
 
+def correct(runs):
+    """Verdicts by Holm's procedure over one metric of one task in all runs of an experiment, as the sweep's table has them."""
+    families = {}
+    for run in runs:
+        experiment = (run.get("experiment") or {}).get("name", "")
+        for row in run["results"] if run["status"] != "failed" else []:
+            if isinstance(row.get("p_value"), (int, float)):
+                key = (experiment, row["task"], row["metric"], row.get("convention") or "")
+                families.setdefault(key, []).append(row)
+    for rows in families.values():
+        largest = 0.0
+        for rank, row in enumerate(sorted(rows, key=lambda r: r["p_value"])):
+            largest = max(largest, (len(rows) - rank) * row["p_value"])
+            row["p_holm"] = min(1.0, largest)
+            if row["p_holm"] >= 0.05 and row.get("verdict") in ("better", "worse"):
+                row["verdict"] = "undecided"
+
+
 def summary_of(run):
     out = {"status": run["status"]}
     for row in run["results"]:
         key = f"{row['task']}/{row['metric']}" + (f".{row['convention']}" if row.get("convention") else "")
-        for suffix, field in (("", "value"), (".low", "low"), (".high", "high"), (".delta", "baseline_delta"), (".verdict", "verdict")):
+        for suffix, field in (("", "value"), (".low", "low"), (".high", "high"), (".delta", "baseline_delta"), (".p_holm", "p_holm"),
+                              (".verdict", "verdict")):
             if row.get(field) not in (None, ""):
                 out[key + suffix] = row[field]
     return out
@@ -78,6 +101,12 @@ def main():
     parser.add_argument("--entity", help="team or user (default: the account's)")
     options = parser.parse_args()
     runs = list(find_runs(options.runs))
+    # A run's verdicts depend on the other runs of its sweep, those that are not sent included.
+    everyone = {}
+    for root in {root_of(folder, run).resolve() for folder, run in runs}:
+        everyone |= {folder.resolve(): run for folder, run in find_runs([root])}
+    correct(everyone.values())
+    runs = [(folder, everyone.get(folder.resolve(), run)) for folder, run in runs]
     try:
         import wandb
     except ImportError:
