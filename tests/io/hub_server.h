@@ -38,6 +38,7 @@ struct HubServer {
   }
 
   const std::string repo = "org/name";
+  bool dataset = false;  // the repository is a data set
   std::map<std::string, File> files;
   std::string needs_token;
   std::optional<std::string> elsewhere;    // where the network redirects to
@@ -95,8 +96,9 @@ struct HubServer {
 
   ServedResponse answer_hub(const ServedRequest& request) {
     note("hub", request);
-    const std::string lists = "/api/models/" + repo + "/revision/";
-    const std::string resolves = "/" + repo + "/resolve/" + kCommit + "/";
+    const std::string lists = (dataset ? "/api/datasets/" : "/api/models/") + repo + "/revision/";
+    const std::string resolves =
+        (dataset ? "/datasets/" : "/") + repo + "/resolve/" + kCommit + "/";
     if (request.path.starts_with(lists)) return list(request, request.path.substr(lists.size()));
     if (request.path.starts_with(resolves)) return resolve(request.path.substr(resolves.size()));
     return {.status = 404};

@@ -207,6 +207,66 @@ TEST_F(Hub, ChoosesWeightsOrSaysWhyNot) {
   EXPECT_ERROR(pull(), ErrorCode::kBadInput, "a.gguf, b.gguf");
 }
 
+class HubData : public Hub {
+ protected:
+  HubData() {
+    server.files.clear();
+    server.dataset = true;
+    server.add_large("test.jsonl", rows);
+  }
+  Result<std::string> pull_data(std::vector<std::string> globs = {}, int retries = 1) {
+    PullOptions options;
+    options.kind = HubKind::kDataset;
+    options.include_globs = std::move(globs);
+    options.retries = retries;
+    return pull_from_hub("org/name", options);
+  }
+  const std::string rows = std::string(60'000, ' ') + "{\"q\": \"one\", \"a\": \"1\"}\n";
+};
+
+TEST_F(HubData, PullsIntoTheSharedLayout) {
+  server.add_large("data/dev.csv", "q,a\n");
+  for (const char* name : {"README.md", "dataset_infos.json", "data/train.parquet", "load.py"}) {
+    server.add_large(name, "not wanted");
+  }
+  auto path = pull_data();
+  ASSERT_OK(path);
+  EXPECT_EQ(*path, cache / ("datasets--org--name/snapshots/" + kCommit));
+  EXPECT_EQ(slurp(*path + "/test.jsonl"), rows);
+  EXPECT_EQ(slurp(*path + "/data/dev.csv"), "q,a\n");
+  EXPECT_EQ(fs::read_symlink(*path + "/test.jsonl"), "../../blobs/" + sha256_hex(rows));
+  EXPECT_EQ(slurp(cache / "datasets--org--name/refs/main"), kCommit);
+  EXPECT_EQ(std::distance(fs::directory_iterator(cache / "datasets--org--name/blobs"), {}), 2);
+  EXPECT_EQ(find_in_hub_cache("org/name", "main", HubKind::kDataset), *path);
+  EXPECT_EQ(find_in_hub_cache("org/name"), std::nullopt);  // no model of that name
+  EXPECT_EQ(server.count("hub"), server.count("/datasets/"));
+}
+
+TEST_F(HubData, ResumesAndChecks) {
+  server.cuts = 1;
+  EXPECT_ERROR(pull_data({}, 0), ErrorCode::kFailed, "pull again");
+  EXPECT_EQ(find_in_hub_cache("org/name", "main", HubKind::kDataset), std::nullopt);
+  ASSERT_OK(pull_data({}, 0));
+  EXPECT_EQ(server.count("network GET /" + sha256_hex(rows) + " bytes=30011-"), 1);
+  server.add_large("train.jsonl", "{}");
+  server.files["train.jsonl"].etag = std::string(64, 'a');
+  EXPECT_ERROR(pull_data(), ErrorCode::kFailed, "wrong checksum");
+}
+
+TEST_F(HubData, SaysWhereItsFilesAreNotRead) {
+  server.files.clear();
+  server.add_large("README.md", "x");
+  EXPECT_ERROR(pull_data(), ErrorCode::kUnsupported, "*.jsonl");
+  for (int i = 0; i < 10; ++i) {
+    server.add_large("main/test-0000" + std::to_string(i) + ".parquet", "PAR1");
+  }
+  EXPECT_ERROR(pull_data(), ErrorCode::kUnsupported, "test-00007.parquet and 2 more");
+  EXPECT_ERROR(pull_data(), ErrorCode::kUnsupported, "DuckDB");
+  ASSERT_OK(pull_data({"main/test-00003.parquet"}));
+  server.dataset = false;
+  EXPECT_ERROR(pull_data(), ErrorCode::kNotFound, "org/name at main");
+}
+
 TEST_F(Hub, RefusesWhatTheDiskCannotHold) {
   server.stated_size = "1152921504606846976";
   EXPECT_ERROR(pull(), ErrorCode::kFailed, "HF_HUB_CACHE");

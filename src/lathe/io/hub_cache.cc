@@ -12,7 +12,6 @@
 
 #include "lathe/base/log.h"
 #include "lathe/base/mapped_file.h"
-#include "lathe/io/hub.h"
 
 namespace lathe {
 namespace {
@@ -75,8 +74,8 @@ bool is_safe_relative(std::string_view path) {
   return true;
 }
 
-HubFolder::HubFolder(const std::string& repo_id) {
-  std::string name = "models--" + repo_id;
+HubFolder::HubFolder(const std::string& repo_id, HubKind kind) {
+  std::string name = (kind == HubKind::kDataset ? "datasets--" : "models--") + repo_id;
   if (const size_t slash = name.find('/'); slash != std::string::npos) name.replace(slash, 1, "--");
   const std::string cache = hub_cache_directory();
   root = cache + "/" + name;
@@ -84,9 +83,9 @@ HubFolder::HubFolder(const std::string& repo_id) {
 }
 
 std::optional<std::string> find_in_hub_cache(const std::string& repo_id,
-                                             const std::string& revision) {
+                                             const std::string& revision, HubKind kind) {
   if (!looks_like_repo_id(repo_id) || !is_safe_relative(revision)) return std::nullopt;
-  const HubFolder folder(repo_id);
+  const HubFolder folder(repo_id, kind);
   std::error_code ignored;
   std::string commit = revision;
   if (const auto ref = read_text(folder.ref(revision), 4096); ref.ok()) {

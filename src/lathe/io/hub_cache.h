@@ -3,6 +3,7 @@
 //   models--org--name/snapshots/<commit>/<file>         links to the blobs
 //   models--org--name/refs/<revision>                   the commit of a branch or tag
 //   .locks/models--org--name/<etag>.lock                held while a blob is downloaded
+// A data set's folder begins with "datasets--".
 #pragma once
 
 #include <optional>
@@ -10,11 +11,12 @@
 #include <string_view>
 
 #include "lathe/base/result.h"
+#include "lathe/io/hub.h"
 
 namespace lathe {
 
 struct HubFolder {
-  explicit HubFolder(const std::string& repo_id);
+  HubFolder(const std::string& repo_id, HubKind kind);
   std::string root, locks;
 
   std::string blob(const std::string& etag) const { return root + "/blobs/" + etag; }

@@ -143,13 +143,14 @@ Status check_content(const std::string& path, const HubFile& file) {
       .with_hint("nothing of it was kept; pull again, and if it recurs, distrust the server");
 }
 
-Result<HubClient> HubClient::from_environment(std::string repo_id, int retries) {
+Result<HubClient> HubClient::from_environment(std::string repo_id, HubKind kind, int retries) {
   if (is_on(environment("HF_HUB_OFFLINE"))) {
     return failed("{}: cannot pull while HF_HUB_OFFLINE is set", repo_id)
-        .with_hint("unset HF_HUB_OFFLINE, or use a model that is in the cache already");
+        .with_hint("unset HF_HUB_OFFLINE, or use what is in the cache already");
   }
   HubClient client;
   client.repo_id_ = std::move(repo_id);
+  client.kind_ = kind;
   client.retries_ = std::max(retries, 0);
   client.endpoint_ = environment("HF_ENDPOINT");
   if (client.endpoint_.empty()) client.endpoint_ = "https://huggingface.co";
@@ -181,8 +182,12 @@ HttpRequest HubClient::request_for(const Url& url) const {
   return request;
 }
 
+std::string HubClient::repo_path() const {
+  return kind_ == HubKind::kDataset ? "datasets/" + repo_id_ : repo_id_;
+}
+
 Result<Url> HubClient::resolve_address(const std::string& commit, const std::string& name) const {
-  return parse_url(fmt::format("{}/{}/resolve/{}/{}", endpoint_, repo_id_,
+  return parse_url(fmt::format("{}/{}/resolve/{}/{}", endpoint_, repo_path(),
                                url_escape(commit, false), url_escape(name, true)));
 }
 
@@ -220,7 +225,7 @@ Error HubClient::error_for(const HttpResponse& response, const std::string& what
       return failed("{}: the server wants a valid token (401)", where).with_hint(token_hint);
     case 403:
       return failed("{}: access is refused (403)", where)
-          .with_hint(fmt::format("gated? accept its licence at {}/{}; {}", endpoint_, repo_id_,
+          .with_hint(fmt::format("gated? accept its licence at {}/{}; {}", endpoint_, repo_path(),
                                  token_hint));
     case 404:
       if (response.header("x-error-code") == "RevisionNotFound") {
@@ -238,7 +243,8 @@ Error HubClient::error_for(const HttpResponse& response, const std::string& what
 
 Result<HubListing> HubClient::list(const std::string& revision) const {
   const std::string what = fmt::format("{} at {}", repo_id_, revision);
-  LATHE_TRY(const Url url, parse_url(fmt::format("{}/api/models/{}/revision/{}", endpoint_,
+  LATHE_TRY(const Url url, parse_url(fmt::format("{}/api/{}/{}/revision/{}", endpoint_,
+                                                 kind_ == HubKind::kDataset ? "datasets" : "models",
                                                  repo_id_, url_escape(revision, false))));
   std::string body;
   const auto make = [&] {

@@ -7,6 +7,7 @@
 
 #include "lathe/base/result.h"
 #include "lathe/io/http.h"
+#include "lathe/io/hub.h"
 
 namespace lathe {
 
@@ -24,7 +25,7 @@ struct HubFile {
 class HubClient {
  public:
   // From HF_ENDPOINT and HF_TOKEN; refused when HF_HUB_OFFLINE is set.
-  static Result<HubClient> from_environment(std::string repo_id, int retries);
+  static Result<HubClient> from_environment(std::string repo_id, HubKind kind, int retries);
 
   Result<HubListing> list(const std::string& revision) const;
   Result<HubFile> describe(const std::string& commit, const std::string& name) const;
@@ -44,7 +45,11 @@ class HubClient {
                             const std::function<bool()>& moved) const;
   Error error_for(const HttpResponse& response, const std::string& what) const;
 
+  // "org/name", or "datasets/org/name" as the addresses of files and pages have it.
+  std::string repo_path() const;
+
   std::string repo_id_, endpoint_, token_;
+  HubKind kind_ = HubKind::kModel;
   int retries_ = 3, stall_seconds_ = 30;
 };
 

@@ -34,14 +34,30 @@ std::vector<std::string> those(const std::vector<std::string>& files,
   return out;
 }
 
-Result<std::vector<std::string>> choose_files(const std::vector<std::string>& all,
-                                              const std::vector<std::string>& globs) {
-  if (!globs.empty()) {
-    std::vector<std::string> chosen = those(all, globs);
-    if (!chosen.empty()) return chosen;
-    return not_found("none of its {} files fits {}", all.size(), fmt::join(globs, ", "))
-        .with_hint(fmt::format("it holds {}", fmt::join(all, ", ")));
+// The first names, and how many more there are.
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 8;
+  if (names.size() <= kShown) return fmt::format("{}", fmt::join(names, ", "));
+  return fmt::format("{} and {} more", fmt::join(names.begin(), names.begin() + kShown, ", "),
+                     names.size() - kShown);
+}
+
+Result<std::vector<std::string>> choose_data_files(const std::vector<std::string>& all) {
+  std::vector<std::string> chosen = data_files(all);
+  if (!chosen.empty()) return chosen;
+  const std::vector<std::string> parquet = those(all, {"*.parquet"});
+  if (parquet.empty()) {
+    return unsupported("it holds none of the files that are read: {}",
+                       fmt::join(data_file_globs(), ", "))
+        .with_hint(fmt::format("it holds {}", some_of(all)));
   }
+  return unsupported("it holds its data as Parquet alone, which is not read: {}", some_of(parquet))
+      .with_hint(
+          "pull it with --include '*.parquet' and convert the file, for example with DuckDB: COPY "
+          "(FROM 'x.parquet') TO 'x.jsonl' (FORMAT json)");
+}
+
+Result<std::vector<std::string>> choose_model_files(const std::vector<std::string>& all) {
   std::vector<std::string> top;
   std::copy_if(all.begin(), all.end(), std::back_inserter(top),
                [](const std::string& name) { return name.find('/') == std::string::npos; });
@@ -62,11 +78,24 @@ Result<std::vector<std::string>> choose_files(const std::vector<std::string>& al
     return unsupported(
                "it holds no safetensors and no GGUF file{}",
                pickle ? ", only pickle files, which are never loaded: they can run code" : "")
-        .with_hint(pickle ? "look for a revision or a copy with safetensors" : "is it a model?");
+        .with_hint(pickle ? "look for a revision or a copy with safetensors"
+                          : "is it a model? a data set is pulled with --dataset");
   }
   chosen.insert(chosen.end(), weights.begin(), weights.end());
   std::sort(chosen.begin(), chosen.end());
   return chosen;
+}
+
+Result<std::vector<std::string>> choose_files(const std::vector<std::string>& all,
+                                              const PullOptions& options) {
+  const std::vector<std::string>& globs = options.include_globs;
+  if (globs.empty()) {
+    return options.kind == HubKind::kDataset ? choose_data_files(all) : choose_model_files(all);
+  }
+  std::vector<std::string> chosen = those(all, globs);
+  if (!chosen.empty()) return chosen;
+  return not_found("none of its {} files fits {}", all.size(), fmt::join(globs, ", "))
+      .with_hint(fmt::format("it holds {}", some_of(all)));
 }
 
 int64_t bytes_at(const std::string& path) {
@@ -127,11 +156,11 @@ Status fetch_blob(const HubClient& client, const HubFolder& folder, const std::s
 }
 
 Result<std::string> pull(const std::string& repo_id, const PullOptions& options) {
-  LATHE_TRY(const HubClient client, HubClient::from_environment(repo_id, options.retries));
+  LATHE_TRY(const HubClient client,
+            HubClient::from_environment(repo_id, options.kind, options.retries));
   LATHE_TRY(const HubListing listing, client.list(options.revision));
-  LATHE_TRY_IN(const std::vector<std::string> names,
-               choose_files(listing.files, options.include_globs), repo_id);
-  const HubFolder folder(repo_id);
+  LATHE_TRY_IN(const std::vector<std::string> names, choose_files(listing.files, options), repo_id);
+  const HubFolder folder(repo_id, options.kind);
   LATHE_OK(make_folders(folder.root + "/blobs"));
 
   std::vector<HubFile> files;
@@ -162,6 +191,21 @@ Result<std::string> pull(const std::string& repo_id, const PullOptions& options)
 }
 
 }  // namespace
+
+const std::vector<std::string>& data_file_globs() {
+  static const std::vector<std::string> globs = {"*.json", "*.jsonl", "*.ndjson", "*.csv",
+                                                 "*.tsv",  "*.txt",   "*.raw"};
+  return globs;
+}
+
+std::vector<std::string> data_files(const std::vector<std::string>& names) {
+  std::vector<std::string> chosen = those(names, data_file_globs());
+  std::erase_if(chosen, [](const std::string& name) {
+    return fits_any(fs::path(name).filename().string(),
+                    {"dataset_info*.json", "README*", "LICENSE*", "requirements*.txt", ".*"});
+  });
+  return chosen;
+}
 
 Result<std::string> pull_from_hub(const std::string& repo_id, const PullOptions& options) {
   if (!looks_like_repo_id(repo_id)) {

@@ -7,6 +7,7 @@
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/parse_json.h"
+#include "lathe/eval/data/hub_data.h"
 #include "lathe/model/checkpoint.h"
 
 namespace lathe {
@@ -98,8 +99,12 @@ Result<std::string> find_dataset(const std::string& name, const std::string& tas
     return not_found("data set '{}': no {} under {}", name, set.files[0], folder);
   }
   if (fs::exists(name, error)) return name;
+  LATHE_TRY(const auto pulled, find_in_pulled_data(name));
+  if (pulled) return *pulled;
   return not_found("data set '{}': no such file, and not a known name", name)
-      .with_hint("known: bundled, wikitext2, squad_v2, gsm8k, or a path");
+      .with_hint(
+          "known: bundled, wikitext2, squad_v2, gsm8k, a path, or ORG/NAME:FILE after 'lathe pull "
+          "--dataset ORG/NAME'");
 }
 
 Result<std::vector<SquadQuestion>> read_squad(const std::string& path, int64_t limit) {

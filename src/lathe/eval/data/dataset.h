@@ -10,8 +10,8 @@
 namespace lathe {
 
 // `name` is "bundled" (the held-out sets beside the bundled model), the name of a standard set
-// ("wikitext2", "squad_v2", "gsm8k") looked for under LATHE_DATA, or a path. `task`: which bundled
-// file.
+// ("wikitext2", "squad_v2", "gsm8k") looked for under LATHE_DATA, a path, or a data set of the hub
+// (hub_data.h). `task`: which bundled file.
 Result<std::string> find_dataset(const std::string& name, const std::string& task);
 
 struct SquadQuestion {

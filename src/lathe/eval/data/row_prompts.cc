@@ -52,7 +52,7 @@ class Prompter {
     std::vector<Row> rows = spec_.examples;
     if (!options.shots_data.empty() || rows.empty()) {
       RowSource source = spec_.shots_data.paths.empty() ? spec_.data : spec_.shots_data;
-      if (!options.shots_data.empty()) source.paths = {options.shots_data};
+      if (!options.shots_data.empty()) source = with_file(std::move(source), options.shots_data);
       if (options.shots_data.empty() && spec_.shots_data.paths.empty()) {
         return bad_input("'shots' needs 'shots_data', a file of worked examples")
             .with_hint("give the training set, so that no test row is shown");
@@ -184,11 +184,11 @@ class Prompter {
 
 std::vector<std::string> prompt_files(const TaskSpec& spec, const PromptOptions& options) {
   RowSource source = spec.data;
-  if (!options.data.empty()) source.paths = {options.data};
+  if (!options.data.empty()) source = with_file(std::move(source), options.data);
   std::vector<std::string> files = row_files(source);
   if (options.shots > 0 && (!options.shots_data.empty() || !spec.shots_data.paths.empty())) {
     RowSource shots = spec.shots_data.paths.empty() ? spec.data : spec.shots_data;
-    if (!options.shots_data.empty()) shots.paths = {options.shots_data};
+    if (!options.shots_data.empty()) shots = with_file(std::move(shots), options.shots_data);
     for (std::string& file : row_files(shots)) files.push_back(std::move(file));
   }
   return files;
@@ -197,7 +197,7 @@ std::vector<std::string> prompt_files(const TaskSpec& spec, const PromptOptions&
 Result<std::vector<PromptedRow>> prompt_rows(const TaskSpec& spec, const PromptOptions& options,
                                              std::string* path) {
   RowSource source = spec.data;
-  if (!options.data.empty()) source.paths = {options.data};
+  if (!options.data.empty()) source = with_file(std::move(source), options.data);
   LATHE_TRY(const std::vector<Row> rows, read_rows(source, options.limit, path));
   LATHE_TRY(Prompter prompter, Prompter::create(spec, options));
   LATHE_OK(prompter.add_shots(options));

@@ -7,6 +7,7 @@
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
 #include "lathe/eval/data/csv.h"
+#include "lathe/eval/data/hub_data.h"
 #include "lathe/model/checkpoint.h"
 #include "lathe/text/unicode.h"
 
@@ -37,12 +38,17 @@ Result<std::string> locate(const RowSource& source, const std::string& suffix) {
   for (const std::string& path : tried) {
     if (is_file(path + suffix)) return path;
   }
+  for (const std::string& path : source.paths) {
+    LATHE_TRY(const auto pulled, find_in_pulled_data(path));
+    if (pulled && is_file(*pulled + suffix)) return *pulled;
+  }
   if (tried.empty()) {
     return bad_input("no data given").with_hint("set the task's parameter 'data' to a file");
   }
   return not_found("data file '{}' is not there", source.paths.front() + suffix)
       .with_hint(
-          "set the task's parameter 'data' to a file, or LATHE_DATA to the folder that holds it");
+          "set the task's parameter 'data' to a file, or to ORG/NAME:FILE after 'lathe pull "
+          "--dataset ORG/NAME', or LATHE_DATA to the folder that holds it");
 }
 
 Result<std::string> read_utf8(const std::string& path) {
@@ -165,12 +171,14 @@ Result<std::vector<Row>> read_parallel(const RowSource& source, const std::strin
 }
 
 std::string format_of(const RowSource& source, const std::string& path) {
-  if (!source.format.empty()) return source.format;
+  const bool by_line = source.format == "lines" || source.format == "parallel";
+  if (!source.format.empty() && (by_line || !source.ending_decides)) return source.format;
   if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return "jsonl";
   if (path.ends_with(".json")) return "json";
   if (path.ends_with(".csv")) return "csv";
   if (path.ends_with(".tsv")) return "tsv";
-  return "";
+  if (path.ends_with(".parquet")) return "parquet";
+  return source.format;
 }
 
 }  // namespace
@@ -191,6 +199,12 @@ const std::vector<std::string>& row_formats() {
   return formats;
 }
 
+RowSource with_file(RowSource source, const std::string& path) {
+  source.paths = {path};
+  source.ending_decides = true;
+  return source;
+}
+
 Result<std::vector<Row>> read_rows(const RowSource& source, int64_t limit, std::string* path) {
   const bool by_suffix = source.format == "parallel";
   LATHE_TRY(const std::string found,
@@ -206,7 +220,7 @@ Result<std::vector<Row>> read_rows(const RowSource& source, int64_t limit, std::
     rows = read_table(source, found, format == "csv" ? ',' : '\t', limit);
   } else if (by_suffix || format == "lines") {
     rows = read_parallel(source, found, limit);
-  } else if (found.ends_with(".parquet")) {
+  } else if (format == "parquet") {
     return unsupported("{}: Parquet is not read", found)
         .with_hint(
             "convert it, for example with DuckDB: COPY (FROM 'x.parquet') TO 'x.jsonl' (FORMAT "
