@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 #include "lathe/report/comparison.h"
@@ -67,8 +68,43 @@ TEST(Table, DifferencesCarryTheirVerdictInWords) {
       EXPECT_NE(text.find(cell), std::string::npos) << cell << " in\n" << text;
     }
   }
-  runs[3].results[0].decisive_n.reset();  // not computed for corpus scores
+  runs[3].results[0].decisive_n.reset();
   EXPECT_NE(terminal_table(compare_runs(runs), false).find("(-1.2 undecided)"), std::string::npos);
+}
+
+// What could not be measured is said with its reason, and makes a column only where a run has it.
+TEST(Table, UnknownFiguresGiveTheirReason) {
+  std::vector<lathe::Run> runs = {run_with("a", 90, 1e6, 10), run_with("b", 80, 1e6, 10)};
+  for (lathe::Run& run : runs) {
+    Measurement m;
+    m.task = "latency";
+    m.metric = "joules_per_token";
+    m.value = std::nan("");
+    m.unit = "J";
+    m.extra["unknown"] = "no counter, here";
+    run.results.push_back(m);
+  }
+  const std::string reason = "unknown joules_per_token: no counter, here\n";
+  for (const std::string& text :
+       {terminal_table(compare_runs(runs), false), markdown_table(compare_runs(runs)),
+        terminal_rows(runs[0].results, false)}) {
+    const size_t at = text.find(reason);
+    ASSERT_NE(at, std::string::npos) << text;
+    EXPECT_EQ(text.find(reason, at + 1), std::string::npos) << text;
+    EXPECT_EQ(text.find("nan"), std::string::npos) << text;
+    EXPECT_EQ(text.find("J/tok"), std::string::npos) << text;
+  }
+  const std::string csv = csv_rows({runs[0]});
+  EXPECT_NE(csv.find("latency,joules_per_token,,,,0,J,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",\"no counter, here\"\n"), std::string::npos) << csv;
+  EXPECT_NE(jsonl_rows({runs[0]}).find("\"value\":null"), std::string::npos);
+
+  runs[0].results.back().extra.erase("unknown");
+  runs[0].results.back().value = 1.5;
+  const std::string text = terminal_table(compare_runs(runs), false);
+  EXPECT_NE(text.find("J/tok"), std::string::npos);
+  EXPECT_NE(text.find("1.500"), std::string::npos);
+  EXPECT_NE(text.find("  unknown\n"), std::string::npos) << text;
 }
 
 TEST(Table, EveryConventionHasItsColumn) {

@@ -24,7 +24,7 @@ export function toCsv(rows: Row[], metrics: Metric[], view: View): string {
     ];
     for (const m of metrics) {
       const r = row.cells.get(m.key);
-      cells.push(r?.value);
+      cells.push(r?.unknown ? 'unknown' : r?.value);
       if (m.kind === 'quality') cells.push(r?.low, r?.high, r?.n, r?.baseline_delta, r?.verdict);
     }
     return cells.map(field).join(',');

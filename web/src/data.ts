@@ -21,6 +21,8 @@ export interface Result {
   p_holm?: number | null;
   /** Samples that would decide a difference of this size. */
   decisive_n?: number | null;
+  /** Why there is no value. */
+  unknown?: string | null;
 }
 
 export interface Sample {
@@ -131,7 +133,7 @@ function checkResult(r: Fields, where: string): void {
   need(r['task'], 'string', `${where}.task`);
   need(r['metric'], 'string', `${where}.metric`);
   for (const key of ['value', 'low', 'high', 'n', 'baseline_delta', 'delta_low', 'delta_high', 'p_value', 'p_holm', 'decisive_n']) allow(r[key], 'number', `${where}.${key}`);
-  for (const key of ['format', 'unit', 'better', 'verdict', 'convention']) allow(r[key], 'string', `${where}.${key}`);
+  for (const key of ['format', 'unit', 'better', 'verdict', 'convention', 'unknown']) allow(r[key], 'string', `${where}.${key}`);
 }
 
 function checkSample(r: Fields, where: string): void {

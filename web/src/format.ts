@@ -81,6 +81,11 @@ export function ratio(value: number, base: number): string | null {
   return `${plain(r, r >= 100 ? 0 : r >= 10 ? 1 : 2)}×`;
 }
 
+/** What stands where a result has no value. */
+export function unknown(r: { unknown?: string | null } | undefined): string | null {
+  return r?.unknown ? `unknown: ${r.unknown}` : null;
+}
+
 /** All digits, for tooltips. */
 export function exact(m: Metric, value: number | null | undefined): string {
   if (value === null || value === undefined) return 'not measured';

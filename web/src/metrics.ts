@@ -49,6 +49,10 @@ const KNOWN: Record<string, Known> = {
   itl_ms_p90: ms('Token gap p90'),
   itl_ms_p99: ms('Token gap p99'),
   joules_per_token: { label: 'Energy/token', kind: 'cost', better: 'lower', unit: 'J' },
+  joules_per_prompt_token: { label: 'Energy/prompt token', kind: 'cost', better: 'lower', unit: 'J' },
+  decode_read_gb_per_s: { label: 'Decode reads', kind: 'speed', better: 'higher', unit: 'GB/s' },
+  decode_percent_of_read: { label: 'Decode, of the read ceiling', kind: 'speed', better: 'higher', unit: '%' },
+  prefill_gflop_per_s: { label: 'Prefill computes', kind: 'speed', better: 'higher', unit: 'GFLOP/s' },
   usd_per_million_prompt_tokens: { label: 'Cost/M prompt tokens', kind: 'cost', better: 'lower', unit: 'USD' },
   budget_tokens: { label: 'Tokens for the budget', kind: 'cost', better: 'higher', unit: 'tokens' },
   budget_prompt_tokens: { label: 'Prompt tokens for the budget', kind: 'cost', better: 'higher', unit: 'tokens' },
@@ -56,7 +60,7 @@ const KNOWN: Record<string, Known> = {
 };
 const ORDER = Object.keys(KNOWN);
 
-const PROBE_KINDS: Record<string, Kind> = { latency: 'speed', memory: 'memory', size: 'memory', energy: 'cost', cost: 'cost' };
+const PROBE_KINDS: Record<string, Kind> = { latency: 'speed', batch: 'speed', roofline: 'speed', memory: 'memory', size: 'memory', energy: 'cost', cost: 'cost' };
 
 export const KIND_LABELS: Record<Kind, string> = { quality: 'Quality', memory: 'Size and memory', speed: 'Speed', cost: 'Cost' };
 

@@ -2,7 +2,7 @@
 import { toCsv } from './csv';
 import { download, fileName, fill, h, s } from './dom';
 import { metricFocus, type Focus } from './focus';
-import { exact, interval, number, ratio, unit } from './format';
+import { exact, interval, number, ratio, unit, unknown } from './format';
 import { fullLabel, KIND_LABELS, type Kind, type Metric } from './metrics';
 import { finite, frontName, shortModel, valueOf, type Row } from './rows';
 import { ALL_MODELS, type State, type View } from './state';
@@ -68,7 +68,7 @@ function glyph(row: Row, metric: Metric, at: Scale): SVGElement | null {
 function valueCell(row: Row, metric: Metric, scale: Scale): HTMLTableCellElement {
   const r = row.cells.get(metric.key);
   const value = finite(r?.value);
-  if (!r || value === null) return h('td', { class: 'num none', title: 'not measured' }, number(metric, null));
+  if (!r || value === null) return h('td', { class: 'num none', title: unknown(r) ?? 'not measured' }, r?.unknown ? 'unknown' : number(metric, null));
   const base = valueOf(row.baseline, metric);
   const range = interval(metric, r.low, r.high);
   const title = [exact(metric, value), range ? `interval ${range}` : null, r.n ? `${r.n} samples` : null].filter(Boolean).join('; ');

@@ -96,6 +96,7 @@ test('metrics: kind and direction, known or not', () => {
   assert.equal(metrics.makeMetric({ task: 'memory', metric: 'scratch_bytes' }).kind, 'memory');
   assert.equal(metrics.makeMetric({ task: 'latency', metric: 'new_ms', better: 'lower' }).kind, 'speed');
   assert.equal(metrics.makeMetric({ task: 'mine', metric: 'novel', better: 'lower' }).kind, 'quality');
+  assert.equal(metrics.makeMetric({ task: 'roofline', metric: 'prefill_percent_of_int8_amx', better: 'higher' }).kind, 'speed');
   assert.notEqual(metrics.metricKey('p', 'ppl', 'a'), metrics.metricKey('p', 'ppl', 'b'));
 });
 
@@ -115,6 +116,19 @@ test('data that is missing or wrong is named', () => {
   const good = data.parseReport(JSON.stringify({ runs: [run] }));
   assert.equal(good.title, 'Lathe report');
   assert.deepEqual(good.runs[0].layers, []);
+});
+
+test('a result without a value says why', () => {
+  const energy = { task: 'latency', metric: 'joules_per_token', value: null, unit: 'J', better: 'lower', unknown: 'no counter' };
+  const run = { id: 'a', variant: 'v', status: 'done', model: { path: 'p' }, results: [energy] };
+  assert.equal(data.parseReport(JSON.stringify({ runs: [run] })).runs[0].results[0].value, null);
+  assert.throws(() => data.parseReport(JSON.stringify({ runs: [{ ...run, results: [{ ...energy, unknown: 7 }] }] })), /results\[0\]\.unknown: expected string/);
+  assert.equal(format.unknown(energy), 'unknown: no counter');
+  assert.equal(format.unknown({ value: 1 }), null);
+  const metric = metrics.makeMetric(energy);
+  const row = { model: 'm', variant: 'v', format: 'f16', isBaseline: false, run: { status: 'done' }, cells: new Map([[metric.key, energy]]) };
+  const none = { points: [], rows: new Set() };
+  assert.match(csv.toCsv([row], [metric], { rows: [row], memoryFront: none, speedFront: none }), /done,,unknown\r\n$/);
 });
 
 test('CSV quotes what must be quoted and defuses formulas', () => {

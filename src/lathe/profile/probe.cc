@@ -9,6 +9,7 @@
 #include "lathe/base/suggest.h"
 #include "lathe/generate/sampler.h"
 #include "lathe/model/forward.h"
+#include "lathe/profile/energy.h"
 #include "lathe/profile/probe_list.h"
 
 namespace lathe {
@@ -31,9 +32,11 @@ double percentile(std::vector<double> values, double q) {
 struct Timing {
   double ttft_ms, prefill_ms;
   std::vector<double> between_ms;
+  double prefill_joules, decode_joules;  // where the meter knows them
 };
 
-Result<Timing> time_once(const Engine& engine, int64_t prompt, int64_t generated) {
+Result<Timing> time_once(const Engine& engine, int64_t prompt, int64_t generated,
+                         EnergyMeter& meter) {
   const Model& model = *engine.model;
   LATHE_TRY(KvCache cache, KvCache::create(model.kv_shape(), prompt + generated));
   const std::vector<TokenId> ids = timing_tokens(model, prompt);
@@ -42,6 +45,7 @@ Result<Timing> time_once(const Engine& engine, int64_t prompt, int64_t generated
     return sample({out.data(), static_cast<size_t>(out.cols())}, {}, rng);
   };
   Timing timing{};
+  meter.restart();
   auto start = Clock::now();
   Batch batch;
   batch.add(cache, ids, false);
@@ -49,6 +53,8 @@ Result<Timing> time_once(const Engine& engine, int64_t prompt, int64_t generated
   timing.prefill_ms = milliseconds_since(start);
   TokenId next = draw(out);
   timing.ttft_ms = milliseconds_since(start);
+  timing.prefill_joules = meter.joules();
+  meter.restart();
   for (int64_t i = 1; i < generated; ++i) {
     start = Clock::now();
     Batch step;
@@ -56,8 +62,24 @@ Result<Timing> time_once(const Engine& engine, int64_t prompt, int64_t generated
     out = forward(model, *engine.ops, step);
     next = draw(out);
     timing.between_ms.push_back(milliseconds_since(start));
+    meter.keep_up();
   }
+  timing.decode_joules = meter.joules();
   return timing;
+}
+
+// The energy of a token, or a row without a value that says why there is none.
+Measurement energy_row(const EnergyMeter& meter, const char* metric,
+                       const std::vector<double>& joules) {
+  if (meter.unknown().empty()) {
+    Measurement m = median_row("latency", metric, joules, "J", "lower");
+    m.extra["zones"] = meter.zones();
+    return m;
+  }
+  Measurement m =
+      probe_row("latency", metric, std::numeric_limits<double>::quiet_NaN(), 0, "J", "lower");
+  m.extra["unknown"] = meter.unknown();
+  return m;
 }
 
 Result<std::vector<Measurement>> run_latency(const ProbeContext& context, const nlohmann::json& p) {
@@ -71,15 +93,18 @@ Result<std::vector<Measurement>> run_latency(const ProbeContext& context, const 
     return bad_input("probe 'latency': {} + {} tokens do not fit the context of {}", prompt,
                      generated, context.engine.model->context);
   }
-  std::vector<double> ttft, prefill, decode, all_between;
+  std::vector<double> ttft, prefill, decode, all_between, prompt_joules, joules;
+  EnergyMeter meter(powercap_tree());
   for (int64_t i = -p["warm_up"].get<int64_t>(); i < repetitions; ++i) {
-    LATHE_TRY(const Timing t, time_once(context.engine, prompt, generated));
+    LATHE_TRY(const Timing t, time_once(context.engine, prompt, generated, meter));
     if (i < 0) continue;
     ttft.push_back(t.ttft_ms);
     prefill.push_back(1e3 * static_cast<double>(prompt) / t.prefill_ms);
     double total = 0;
     for (const double ms : t.between_ms) total += ms;
     decode.push_back(1e3 * static_cast<double>(t.between_ms.size()) / total);
+    prompt_joules.push_back(t.prefill_joules / static_cast<double>(prompt));
+    joules.push_back(t.decode_joules / static_cast<double>(t.between_ms.size()));
     all_between.insert(all_between.end(), t.between_ms.begin(), t.between_ms.end());
   }
   const auto steps = static_cast<int64_t>(all_between.size());
@@ -89,7 +114,9 @@ Result<std::vector<Measurement>> run_latency(const ProbeContext& context, const 
       median_row("latency", "ttft_ms", ttft, "ms", "lower"),
       probe_row("latency", "itl_ms_p50", percentile(all_between, 0.5), steps, "ms", "lower"),
       probe_row("latency", "itl_ms_p90", percentile(all_between, 0.9), steps, "ms", "lower"),
-      probe_row("latency", "itl_ms_p99", percentile(all_between, 0.99), steps, "ms", "lower")};
+      probe_row("latency", "itl_ms_p99", percentile(all_between, 0.99), steps, "ms", "lower"),
+      energy_row(meter, "joules_per_token", joules),
+      energy_row(meter, "joules_per_prompt_token", prompt_joules)};
   for (Measurement& m : rows) {
     m.extra["prompt_tokens"] = prompt;
     m.extra["generated_tokens"] = generated;
@@ -168,7 +195,7 @@ const std::vector<ProbeKind>& probe_kinds() {
   static const std::vector<ProbeKind> kinds = {
       {"size", "bytes on disk and in memory, bits per weight", nlohmann::json::object(), run_size},
       {"latency",
-       "time to first token, prefill and decode speed, time between tokens",
+       "time to first token, prefill and decode speed, time between tokens, energy of a token",
        {{"prompt", 128}, {"generate", 64}, {"repetitions", 5}, {"warm_up", 1}},
        run_latency},
       batch_probe(),

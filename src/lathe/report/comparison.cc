@@ -14,12 +14,13 @@ struct ProbeColumn {
   const char* metric;
   const char* title;
 };
-constexpr std::array<ProbeColumn, 7> kProbeColumns = {{{"weights_bytes", "weights"},
+constexpr std::array<ProbeColumn, 8> kProbeColumns = {{{"weights_bytes", "weights"},
                                                        {"bits_per_weight", "bits/w"},
                                                        {"peak_rss_bytes", "peak RSS"},
                                                        {"decode_tokens_per_s", "decode tok/s"},
                                                        {"prefill_tokens_per_s", "prefill tok/s"},
                                                        {"ttft_ms", "TTFT ms"},
+                                                       {"joules_per_token", "J/tok"},
                                                        {"usd_per_million_tokens", "USD/M tok"}}};
 
 bool is_probe(const std::string& task) {
@@ -51,6 +52,12 @@ std::optional<double> signed_value(const Run& run, const char* metric) {
 }
 
 }  // namespace
+
+std::optional<std::string> reason_unknown(const Measurement& m) {
+  const auto it = m.extra.find("unknown");
+  return it != m.extra.end() && it->is_string() ? std::optional(it->get<std::string>())
+                                                : std::nullopt;
+}
 
 const Measurement* Comparison::cell(size_t run, const Column& column) const {
   for (const Measurement& m : runs[run].results) {
@@ -96,9 +103,21 @@ Comparison compare_runs(std::vector<Run> runs) {
   }
   for (const ProbeColumn& probe : kProbeColumns) {
     for (const Run& run : out.runs) {
-      if (const Measurement* m = find(run, "", probe.metric)) {
+      const Measurement* m = find(run, "", probe.metric);
+      if (m && !reason_unknown(*m)) {
         out.columns.push_back({m->task, m->metric, probe.title, m->unit, false});
         break;
+      }
+    }
+  }
+
+  for (const Run& run : out.runs) {
+    for (const Measurement& m : run.results) {
+      const auto reason = reason_unknown(m);
+      if (!reason) continue;
+      std::string text = fmt::format("{}: {}", m.metric, *reason);
+      if (std::ranges::find(out.unknown, text) == out.unknown.end()) {
+        out.unknown.push_back(std::move(text));
       }
     }
   }

@@ -10,6 +10,9 @@
 
 namespace lathe {
 
+// Why a row has no value: its key "unknown", where it has one.
+std::optional<std::string> reason_unknown(const Measurement& m);
+
 struct Column {
   std::string task, metric;
   std::string title;  // "f1", "ppl", "decode tok/s"
@@ -25,6 +28,8 @@ struct Comparison {
     bool memory = false, speed = false;  // on the front of quality against memory, against speed
   };
   std::vector<Marks> marks;  // per run
+  // What a run should have measured and could not: "joules_per_token: no counter", each once.
+  std::vector<std::string> unknown;
 
   // The row's number in a column; nullptr where the run has none.
   const Measurement* cell(size_t run, const Column& column) const;

@@ -63,9 +63,27 @@ std::string verdict_of(const Measurement& m) {
   return fmt::format("undecided, n {}", thousands(static_cast<double>(*m.decisive_n)));
 }
 
+// What a file's error says may span lines; a list's entry may not.
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+std::string value_text(const Measurement& m) {
+  return reason_unknown(m) ? "unknown" : human(m.value, m.unit);
+}
+
+std::string unknown_lines(const std::vector<std::string>& reasons, const char* before) {
+  std::string out;
+  for (const std::string& reason : reasons) {
+    out += fmt::format("{}unknown {}\n", before, one_line(reason));
+  }
+  return out;
+}
+
 Cell cell_of(const Measurement* m, bool quality) {
   if (!m) return {"–", ""};
-  std::string text = human(m->value, m->unit);
+  std::string text = value_text(*m);
   if (!quality) return {text, ""};
   if (m->baseline_delta) {
     text += fmt::format(" ({} {})", delta_of(*m), verdict_of(*m));
@@ -97,12 +115,6 @@ std::string render(const std::vector<std::vector<Cell>>& rows, size_t left_colum
     out += line + "\n";
   }
   return out;
-}
-
-// What a file's error says may span lines; a list's entry may not.
-std::string one_line(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
 }
 
 std::string csv_field(const std::string& text) {
@@ -189,7 +201,7 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
       "and its verdict at 95 %, corrected for the variants of a column (Holm); undecided, n: so "
       "many samples would decide a difference of this size\n";
   if (colour) legend = kDim + legend + kReset;
-  return render(rows, 3, colour) + legend + failures;
+  return render(rows, 3, colour) + legend + unknown_lines(comparison.unknown, "") + failures;
 }
 
 std::string markdown_table(const Comparison& comparison) {
@@ -209,7 +221,7 @@ std::string markdown_table(const Comparison& comparison) {
     }
     out += "\n";
   }
-  std::string failures;
+  std::string failures = unknown_lines(comparison.unknown, "- ");
   for (const Run& run : comparison.runs) {
     if (run.status != "partial") continue;
     for (const auto& f : run.failures) {
@@ -223,23 +235,24 @@ std::string markdown_table(const Comparison& comparison) {
 std::string csv_rows(const std::vector<Run>& runs) {
   std::string out =
       "run,model,variant,format,task,metric,value,low,high,n,unit,better,baseline_delta,delta_low,"
-      "delta_high,verdict,test,p_value,p_holm,decisive_n,convention,status\n";
+      "delta_high,verdict,test,p_value,p_holm,decisive_n,convention,status,unknown\n";
   for (const Run& run : runs) {
     const std::string model = run.model.is_object() ? run.model.value("path", "") : "";
     if (run.status == "failed") {
-      out += fmt::format("{},{},{},,,,,,,,,,,,,,,,,,,{}\n", csv_field(run.id), csv_field(model),
+      out += fmt::format("{},{},{},,,,,,,,,,,,,,,,,,,{},\n", csv_field(run.id), csv_field(model),
                          csv_field(run.variant), csv_field(run.status));
       continue;
     }
     for (const Measurement& m : run.results) {
-      out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
-                         csv_field(run.id), csv_field(model), csv_field(m.variant),
-                         csv_field(m.format), m.task, m.metric, m.value, csv_number(m.low),
-                         csv_number(m.high), m.n, m.unit, m.better, csv_number(m.baseline_delta),
-                         csv_number(m.delta_low), csv_number(m.delta_high), m.verdict, m.test,
-                         csv_number(m.p_value), csv_number(m.p_holm),
-                         m.decisive_n ? fmt::format("{}", *m.decisive_n) : "",
-                         m.extra.value("convention", ""), run.status);
+      const auto reason = reason_unknown(m);
+      out += fmt::format(
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+          csv_field(run.id), csv_field(model), csv_field(m.variant), csv_field(m.format), m.task,
+          m.metric, reason ? "" : fmt::format("{}", m.value), csv_number(m.low), csv_number(m.high),
+          m.n, m.unit, m.better, csv_number(m.baseline_delta), csv_number(m.delta_low),
+          csv_number(m.delta_high), m.verdict, m.test, csv_number(m.p_value), csv_number(m.p_holm),
+          m.decisive_n ? fmt::format("{}", *m.decisive_n) : "", m.extra.value("convention", ""),
+          run.status, csv_field(reason.value_or("")));
     }
   }
   return out;
@@ -275,14 +288,20 @@ std::string terminal_rows(const std::vector<Measurement>& measurements, bool col
     rows.push_back(
         {{m.task, ""},
          {convention.empty() ? m.metric : m.metric + " (" + convention + ")", ""},
-         {human(m.value, m.unit), ""},
+         {value_text(m), ""},
          {m.low && m.high ? fmt::format("{} – {}", human(*m.low, m.unit), human(*m.high, m.unit))
                           : "",
           kDim},
          {bytes ? "" : m.unit, ""},
          {thousands(static_cast<double>(m.n)), kDim}});
   }
-  return render(rows, 2, colour);
+  std::string reasons;
+  for (const Measurement& m : measurements) {
+    if (const auto reason = reason_unknown(m)) {
+      reasons += fmt::format("unknown {}: {}\n", m.metric, one_line(*reason));
+    }
+  }
+  return render(rows, 2, colour) + reasons;
 }
 
 }  // namespace lathe

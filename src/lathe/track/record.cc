@@ -62,6 +62,7 @@ void flatten(const std::string& prefix, const nlohmann::json& value, NamedTexts&
 
 void add_results(const Run& run, std::vector<TrackedMetric>& out) {
   for (const Measurement& m : run.results) {
+    if (m.extra.contains("unknown")) continue;  // a reason instead of a number
     const std::string convention = m.extra.value("convention", "");
     const std::string key =
         safe_key(m.task + "/" + m.metric + (convention.empty() ? "" : "." + convention));

@@ -1,6 +1,6 @@
 // All figures of one run, by kind, with interval, sample count and comparison.
 import { h, type Child } from '../dom';
-import { exact, interval, ratio, withUnit } from '../format';
+import { exact, interval, ratio, unknown, withUnit } from '../format';
 import { KIND_LABELS, type Kind, type Metric } from '../metrics';
 import { finite, valueOf, type Row } from '../rows';
 import type { State } from '../state';
@@ -12,7 +12,7 @@ function line(row: Row, m: Metric): HTMLTableRowElement {
   const base = valueOf(row.baseline, m);
   return h('tr', {},
     h('th', { scope: 'row' }, m.label, h('span', { class: 'sub' }, ` ${m.kind === 'quality' ? m.detail : m.task}`)),
-    h('td', { class: 'num figure', title: exact(m, r.value) }, withUnit(m, r.value)),
+    h('td', { class: 'num figure', title: unknown(r) ?? exact(m, r.value) }, unknown(r) ?? withUnit(m, r.value)),
     h('td', { class: 'num' }, interval(m, r.low, r.high) ?? '–'),
     h('td', { class: 'num' }, finite(r.n) === null ? '–' : String(r.n)),
     row.isBaseline ? null : [
