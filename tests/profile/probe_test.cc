@@ -8,6 +8,7 @@
 
 #include "lathe/backend/ceilings.h"
 #include "lathe/profile/phases.h"
+#include "lathe/profile/roofline.h"
 
 namespace lathe {
 namespace {
@@ -44,6 +45,35 @@ std::map<std::string, Measurement> by_metric(const std::vector<Measurement>& row
   std::map<std::string, Measurement> out;
   for (const Measurement& m : rows) out[m.metric] = m;
   return out;
+}
+
+TEST_F(ProbeTest, SharesOfTheCeilingsFollowFromTheSpeeds) {
+  const Model& model = *engine_.model;
+  const Phases timed = time_phases(engine_, 20, 5).value(), work = work_of(model, 20, 5);
+  for (const auto& [a, b] :
+       {std::pair(&timed.prefill, &work.prefill), std::pair(&timed.decode, &work.decode)}) {
+    EXPECT_EQ(a->tokens, b->tokens);
+    EXPECT_EQ(a->weight_bytes, b->weight_bytes);
+    EXPECT_EQ(a->kv_bytes, b->kv_bytes);
+    EXPECT_EQ(a->matrix_flops, b->matrix_flops);
+    EXPECT_EQ(a->attention_flops, b->attention_flops);
+  }
+  std::vector<Measurement> latency(2);
+  latency[0].metric = "decode_tokens_per_s";
+  latency[0].value = 50;
+  latency[1].metric = "prefill_tokens_per_s";
+  latency[1].value = 1000;
+  const Ceilings ceilings{2, 1e9, {{Isa::kPortable, 4e9}}, {{"int8", "amx", 8e9}}};
+  const auto rows = by_metric(latency_ceiling_rows(model, 20, 6, latency, ceilings, "portable"));
+  const double bytes = static_cast<double>(work.decode.weight_bytes + work.decode.kv_bytes) / 5;
+  const double flops = (work.prefill.matrix_flops + work.prefill.attention_flops) / 20;
+  EXPECT_DOUBLE_EQ(rows.at("decode_read_gb_per_s").value, bytes * 50 / 1e9);
+  EXPECT_DOUBLE_EQ(rows.at("decode_percent_of_read").value, 100 * bytes * 50 / 1e9);
+  EXPECT_DOUBLE_EQ(rows.at("prefill_gflop_per_s").value, flops * 1000 / 1e9);
+  EXPECT_DOUBLE_EQ(rows.at("prefill_percent_of_f32_portable").value, 100 * flops * 1000 / 4e9);
+  EXPECT_DOUBLE_EQ(rows.at("prefill_percent_of_int8_amx").value, 100 * flops * 1000 / 8e9);
+  EXPECT_EQ(rows.size(), 5u);
+  EXPECT_TRUE(latency_ceiling_rows(model, 20, 6, {}, ceilings, "portable").empty());
 }
 
 TEST_F(ProbeTest, PhasesCountWork) {

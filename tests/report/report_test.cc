@@ -83,8 +83,11 @@ TEST(Table, UnknownFiguresGiveTheirReason) {
     m.unit = "J";
     m.extra["unknown"] = "no counter, here";
     run.results.push_back(m);
+    m.metric = "joules_per_prompt_token";
+    run.results.insert(run.results.end() - 1, m);
   }
-  const std::string reason = "unknown joules_per_token: no counter, here\n";
+  const std::string reason =
+      "unknown joules_per_prompt_token, joules_per_token: no counter, here\n";
   for (const std::string& text :
        {terminal_table(compare_runs(runs), false), markdown_table(compare_runs(runs)),
         terminal_rows(runs[0].results, false)}) {

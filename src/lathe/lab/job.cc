@@ -9,10 +9,12 @@
 #include "lathe/eval/task.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/lab/job_watch.h"
+#include "lathe/lab/machine_ceilings.h"
 #include "lathe/lab/sweep.h"
 #include "lathe/profile/environment.h"
 #include "lathe/profile/phases.h"
 #include "lathe/profile/probe.h"
+#include "lathe/profile/roofline.h"
 
 namespace lathe {
 namespace {
@@ -107,6 +109,22 @@ void merge_rows(const nlohmann::json& measured, nlohmann::json& rows) {
     } else if (row["value"].get<double>() > (*it)["value"].get<double>()) {
       *it = row;
     }
+  }
+}
+
+// What the speeds just measured are of the machine's ceilings, where those are known and the job
+// does not ask for the probe roofline, which measures more.
+void add_ceiling_shares(const Engine& engine, const nlohmann::json& job,
+                        const nlohmann::json& parameters, std::vector<Measurement>& latency) {
+  const auto ceilings = ceilings_from_json(job.value("ceilings", nlohmann::json()));
+  const auto& probes = job["probes"];
+  const bool asked = std::any_of(probes.begin(), probes.end(),
+                                 [](const auto& p) { return p["name"] == "roofline"; });
+  if (!ceilings || asked) return;
+  for (Measurement& m : latency_ceiling_rows(*engine.model, parameters["prompt"].get<int64_t>(),
+                                             parameters["generate"].get<int64_t>(), latency,
+                                             *ceilings, engine.isa)) {
+    latency.push_back(std::move(m));
   }
 }
 
@@ -210,12 +228,15 @@ Status run_job(const std::string& path) {
       if (!wanted(name) && !(kind.name == "memory" && any_task)) continue;
       watch.phase(kind.name, 0, true);
       const auto start = std::chrono::steady_clock::now();
-      const auto measured = run_probe(kind.name, {engine, *checkpoint}, probe["parameters"]);
+      auto measured = run_probe(kind.name, {engine, *checkpoint}, probe["parameters"]);
       if (!measured.ok()) {
         work.failures.push_back(named(name, measured.error()));
         continue;
       }
       work.timings.push_back({{"name", name}, {"seconds", seconds_since(start)}});
+      if (kind.name == "latency") {
+        add_ceiling_shares(engine, job, probe["parameters"], *measured);
+      }
       nlohmann::json rows = nlohmann::json::array();
       for (const Measurement& m : *measured) rows.push_back(to_json(m));
       merge_rows(rows, work.rows);

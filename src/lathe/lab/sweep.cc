@@ -12,6 +12,7 @@
 #include "lathe/compress/compressor.h"
 #include "lathe/eval/task.h"
 #include "lathe/lab/finish_run.h"
+#include "lathe/lab/machine_ceilings.h"
 #include "lathe/lab/run_process.h"
 #include "lathe/lab/sweep_verdicts.h"
 #include "lathe/profile/environment.h"
@@ -238,6 +239,7 @@ class Sweep {
                      report.seconds);
       }
     }
+    LATHE_TRY(const nlohmann::json ceilings, ceilings_for(*planned.variant));
     return folder.write("job.json", {{"model_path", model_path},
                                      {"tasks", list_of(planned.variant->tasks)},
                                      {"probes", list_of(planned.variant->probes)},
@@ -249,7 +251,23 @@ class Sweep {
                                      {"calibration", planned.variant->recipe.calibration
                                                          ? planned.variant->recipe.calibration->data
                                                          : ""},
+                                     {"ceilings", ceilings},
                                      {"compress_seconds", seconds}});
+  }
+
+  // What speeds are held against. Measured while no run disturbs it, nor another worker of a spread
+  // sweep.
+  Result<nlohmann::json> ceilings_for(const VariantSpec& variant) {
+    const bool timed = std::any_of(variant.probes.begin(), variant.probes.end(),
+                                   [](const NamedParameters& p) { return p.name == "latency"; });
+    if (!timed || !ceilings_.is_null()) return timed ? ceilings_ : nlohmann::json();
+    const std::string file = options_.runs_folder + "/ceilings.json";
+    ceilings_ = machine_ceilings(file, threads_, false);
+    if (ceilings_.is_null() && options_.shard.count == 1) {
+      while (!active_.empty()) LATHE_OK(wait_for_one());
+      ceilings_ = machine_ceilings(file, threads_, true);
+    }
+    return ceilings_;
   }
 
   // Waits until one of the processes ends: the next attempt, or the end of its run.
@@ -377,7 +395,7 @@ class Sweep {
   SweepOutcome outcome_;
   std::string source_name_;
   std::unique_ptr<const Checkpoint> source_;
-  nlohmann::json source_description_;
+  nlohmann::json source_description_, ceilings_;
   std::map<std::string, SamplesByTask> baselines_;
   std::map<std::string, std::string> file_hashes_;
   std::vector<Job> active_, waiting_;

@@ -23,6 +23,32 @@ double pairs_of(int64_t start, int64_t rows, int64_t window) {
   return pairs;
 }
 
+// One pass of `rows` tokens behind `start` others.
+void count_pass(const Model& model, Phase& phase, int64_t start, int64_t rows) {
+  const ModelConfig& c = model.config;
+  const auto matrix = [&](const Linear& w, int64_t tokens) {
+    if (w.empty()) return;
+    phase.weight_bytes += w.weight->bytes();
+    phase.matrix_flops += 2.0 * static_cast<double>(w.weight->rows() * w.weight->cols()) *
+                          static_cast<double>(tokens);
+  };
+  KvShape one_layer = model.kv_shape();
+  one_layer.layers = 1;
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const Layer& layer = model.layers[i];
+    for (const Linear* w :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+      matrix(*w, rows);
+    }
+    const int64_t window = c.window_of(static_cast<int64_t>(i));
+    phase.attention_flops +=
+        4.0 * static_cast<double>(c.heads * c.head_size) * pairs_of(start, rows, window);
+    const int64_t seen = window > 0 ? std::min(start + rows, window + rows - 1) : start + rows;
+    phase.kv_bytes += KvCache::bytes_for(one_layer, seen);
+  }
+  matrix(model.head, 1);
+}
+
 class Timer {
  public:
   explicit Timer(const Engine& engine) : model_(*engine.model), ops_(*engine.ops) {
@@ -32,7 +58,7 @@ class Timer {
   // Runs `tokens` through; gives the next one.
   TokenId step(Phase& phase, KvCache& cache, std::span<const TokenId> tokens) {
     const auto start = std::chrono::steady_clock::now();
-    count(phase, cache.length(), static_cast<int64_t>(tokens.size()));
+    count_pass(model_, phase, cache.length(), static_cast<int64_t>(tokens.size()));
     Batch batch;
     batch.add(cache, tokens, false);
     const Tensor out = forward(model_, ops_, batch);
@@ -50,31 +76,6 @@ class Timer {
   }
 
  private:
-  void count(Phase& phase, int64_t start, int64_t rows) {
-    const ModelConfig& c = model_.config;
-    const auto matrix = [&](const Linear& w, int64_t tokens) {
-      if (w.empty()) return;
-      phase.weight_bytes += w.weight->bytes();
-      phase.matrix_flops += 2.0 * static_cast<double>(w.weight->rows() * w.weight->cols()) *
-                            static_cast<double>(tokens);
-    };
-    KvShape one_layer = model_.kv_shape();
-    one_layer.layers = 1;
-    for (size_t i = 0; i < model_.layers.size(); ++i) {
-      const Layer& layer = model_.layers[i];
-      for (const Linear* w :
-           {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-        matrix(*w, rows);
-      }
-      const int64_t window = c.window_of(static_cast<int64_t>(i));
-      phase.attention_flops +=
-          4.0 * static_cast<double>(c.heads * c.head_size) * pairs_of(start, rows, window);
-      const int64_t seen = window > 0 ? std::min(start + rows, window + rows - 1) : start + rows;
-      phase.kv_bytes += KvCache::bytes_for(one_layer, seen);
-    }
-    matrix(model_.head, 1);
-  }
-
   const Model& model_;
   TimedOps ops_;
   Rng rng_{0};
@@ -103,6 +104,15 @@ Result<Phases> time_phases(const Engine& engine, int64_t prompt, int64_t generat
     timer.take(phases.decode);
   }
   return phases;
+}
+
+Phases work_of(const Model& model, int64_t prompt, int64_t generated) {
+  Phases work;
+  count_pass(model, work.prefill, 0, prompt);
+  work.prefill.tokens = prompt;
+  for (int64_t i = 0; i < generated; ++i) count_pass(model, work.decode, prompt + i, 1);
+  work.decode.tokens = generated;
+  return work;
 }
 
 nlohmann::json chrome_trace(const Phases& phases) {

@@ -26,6 +26,9 @@ struct Phases {
 // One pass over `prompt` tokens and `generated` steps of one token, after a pass to warm up.
 Result<Phases> time_phases(const Engine& engine, int64_t prompt, int64_t generated);
 
+// What such passes read and compute, without running them: the counts of Phase, no times.
+Phases work_of(const Model& model, int64_t prompt, int64_t generated);
+
 // Chrome's trace event format: open it in chrome://tracing or ui.perfetto.dev.
 nlohmann::json chrome_trace(const Phases& phases);
 

@@ -1,5 +1,7 @@
-// Prefill and decode as shares of what the machine can do, and where their time goes.
-#include "lathe/backend/ceilings.h"
+#include "lathe/profile/roofline.h"
+
+#include <algorithm>
+
 #include "lathe/profile/phases.h"
 #include "lathe/profile/probe_list.h"
 
@@ -27,35 +29,60 @@ Result<std::vector<Measurement>> run(const ProbeContext& context, const nlohmann
                time_phases(engine, p["prompt"].get<int64_t>(), p["generate"].get<int64_t>()),
                "probe 'roofline'");
   const Ceilings ceilings = measure_ceilings(engine.ops->threads());
-  std::vector<Measurement> rows;
-  const auto percent = [&](std::string metric, double value) {
-    rows.push_back(probe_row("roofline", std::move(metric), 100 * value, 1, "%", "higher"));
-  };
-
-  const Phase& decode = phases.decode;
-  const double read = static_cast<double>(decode.weight_bytes + decode.kv_bytes) / decode.seconds;
-  rows.push_back(
-      probe_row("roofline", "decode_read_gb_per_s", read / 1e9, decode.tokens, "GB/s", "higher"));
-  percent("decode_percent_of_read", read / ceilings.read_bytes_per_s);
-
-  const Phase& prefill = phases.prefill;
-  const double flops = (prefill.matrix_flops + prefill.attention_flops) / prefill.seconds;
-  rows.push_back(probe_row("roofline", "prefill_gflop_per_s", flops / 1e9, prefill.tokens,
-                           "GFLOP/s", "higher"));
-  for (const auto& a : ceilings.arithmetic) {
-    if (name_of(a.isa) == engine.isa) {
-      percent("prefill_percent_of_f32_" + engine.isa, flops / a.f32_flops_per_s);
-    }
-  }
-  for (const auto& peak : ceilings.peaks) {
-    percent(fmt::format("prefill_percent_of_{}_{}", peak.type, peak.unit), flops / peak.ops_per_s);
-  }
+  const Phase &decode = phases.decode, &prefill = phases.prefill;
+  const Reached reached = {
+      static_cast<double>(decode.weight_bytes + decode.kv_bytes) / decode.seconds,
+      (prefill.matrix_flops + prefill.attention_flops) / prefill.seconds, decode.tokens,
+      prefill.tokens};
+  std::vector<Measurement> rows = ceiling_rows(reached, ceilings, engine.isa);
   add_operations("prefill", prefill, rows);
   add_operations("decode", decode, rows);
   return rows;
 }
 
 }  // namespace
+
+std::vector<Measurement> ceiling_rows(const Reached& reached, const Ceilings& ceilings,
+                                      const std::string& isa) {
+  std::vector<Measurement> rows;
+  const auto percent = [&](std::string metric, double value) {
+    rows.push_back(probe_row("roofline", std::move(metric), 100 * value, 1, "%", "higher"));
+  };
+  rows.push_back(probe_row("roofline", "decode_read_gb_per_s", reached.decode_bytes_per_s / 1e9,
+                           reached.decode_tokens, "GB/s", "higher"));
+  percent("decode_percent_of_read", reached.decode_bytes_per_s / ceilings.read_bytes_per_s);
+  rows.push_back(probe_row("roofline", "prefill_gflop_per_s", reached.prefill_flops_per_s / 1e9,
+                           reached.prefill_tokens, "GFLOP/s", "higher"));
+  for (const auto& a : ceilings.arithmetic) {
+    if (name_of(a.isa) == isa) {
+      percent("prefill_percent_of_f32_" + isa, reached.prefill_flops_per_s / a.f32_flops_per_s);
+    }
+  }
+  for (const auto& peak : ceilings.peaks) {
+    percent(fmt::format("prefill_percent_of_{}_{}", peak.type, peak.unit),
+            reached.prefill_flops_per_s / peak.ops_per_s);
+  }
+  return rows;
+}
+
+std::vector<Measurement> latency_ceiling_rows(const Model& model, int64_t prompt, int64_t generated,
+                                              const std::vector<Measurement>& latency,
+                                              const Ceilings& ceilings, const std::string& isa) {
+  const auto speed = [&](const char* metric) {
+    const auto it = std::find_if(latency.begin(), latency.end(),
+                                 [&](const Measurement& m) { return m.metric == metric; });
+    return it == latency.end() ? 0.0 : it->value;
+  };
+  const double decode = speed("decode_tokens_per_s"), prefill = speed("prefill_tokens_per_s");
+  if (decode <= 0 || prefill <= 0) return {};
+  // The first of the generated tokens comes out of the prompt's pass.
+  const Phases work = work_of(model, prompt, generated - 1);
+  const auto bytes = static_cast<double>(work.decode.weight_bytes + work.decode.kv_bytes);
+  const double flops = work.prefill.matrix_flops + work.prefill.attention_flops;
+  return ceiling_rows({bytes / static_cast<double>(generated - 1) * decode,
+                       flops / static_cast<double>(prompt) * prefill, generated - 1, prompt},
+                      ceilings, isa);
+}
 
 ProbeKind roofline_probe() {
   return {"roofline",

@@ -59,6 +59,23 @@ std::optional<std::string> reason_unknown(const Measurement& m) {
                                                 : std::nullopt;
 }
 
+std::vector<std::string> unknown_figures(const std::vector<const Measurement*>& rows) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> by_reason;
+  for (const Measurement* m : rows) {
+    const auto reason = reason_unknown(*m);
+    if (!reason) continue;
+    auto it = std::ranges::find_if(by_reason, [&](const auto& r) { return r.first == *reason; });
+    if (it == by_reason.end()) it = by_reason.insert(it, {*reason, {}});
+    auto& metrics = it->second;
+    if (std::ranges::find(metrics, m->metric) == metrics.end()) metrics.push_back(m->metric);
+  }
+  std::vector<std::string> out;
+  for (const auto& [reason, metrics] : by_reason) {
+    out.push_back(fmt::format("{}: {}", fmt::join(metrics, ", "), reason));
+  }
+  return out;
+}
+
 const Measurement* Comparison::cell(size_t run, const Column& column) const {
   for (const Measurement& m : runs[run].results) {
     if (m.task == column.task && m.metric == column.metric &&
@@ -111,16 +128,11 @@ Comparison compare_runs(std::vector<Run> runs) {
     }
   }
 
+  std::vector<const Measurement*> all;
   for (const Run& run : out.runs) {
-    for (const Measurement& m : run.results) {
-      const auto reason = reason_unknown(m);
-      if (!reason) continue;
-      std::string text = fmt::format("{}: {}", m.metric, *reason);
-      if (std::ranges::find(out.unknown, text) == out.unknown.end()) {
-        out.unknown.push_back(std::move(text));
-      }
-    }
+    for (const Measurement& m : run.results) all.push_back(&m);
   }
+  out.unknown = unknown_figures(all);
 
   const char* headline = nullptr;
   for (const char* metric : kHeadlines) {

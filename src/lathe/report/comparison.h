@@ -12,6 +12,8 @@ namespace lathe {
 
 // Why a row has no value: its key "unknown", where it has one.
 std::optional<std::string> reason_unknown(const Measurement& m);
+// All of those: "joules_per_token, joules_per_prompt_token: no counter", each reason once.
+std::vector<std::string> unknown_figures(const std::vector<const Measurement*>& rows);
 
 struct Column {
   std::string task, metric;
@@ -28,8 +30,7 @@ struct Comparison {
     bool memory = false, speed = false;  // on the front of quality against memory, against speed
   };
   std::vector<Marks> marks;  // per run
-  // What a run should have measured and could not: "joules_per_token: no counter", each once.
-  std::vector<std::string> unknown;
+  std::vector<std::string> unknown;  // unknown_figures() of all runs
 
   // The row's number in a column; nullptr where the run has none.
   const Measurement* cell(size_t run, const Column& column) const;

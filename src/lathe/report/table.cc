@@ -295,13 +295,9 @@ std::string terminal_rows(const std::vector<Measurement>& measurements, bool col
          {bytes ? "" : m.unit, ""},
          {thousands(static_cast<double>(m.n)), kDim}});
   }
-  std::string reasons;
-  for (const Measurement& m : measurements) {
-    if (const auto reason = reason_unknown(m)) {
-      reasons += fmt::format("unknown {}: {}\n", m.metric, one_line(*reason));
-    }
-  }
-  return render(rows, 2, colour) + reasons;
+  std::vector<const Measurement*> all;
+  for (const Measurement& m : measurements) all.push_back(&m);
+  return render(rows, 2, colour) + unknown_lines(unknown_figures(all), "");
 }
 
 }  // namespace lathe
