@@ -32,6 +32,11 @@ TEST(CliEval, AgainstComparesSampleBySampleAndTokenByToken) {
   EXPECT_GT(rows["divergence/kl_mean"]["value"].get<double>(), 0);
   EXPECT_GE(rows["divergence/kl_max"]["value"].get<double>(),
             rows["divergence/kl_p99"]["value"].get<double>());
+  const auto& p99 = rows["divergence/kl_p99"];
+  EXPECT_LE(p99["low"].get<double>(), p99["value"].get<double>());
+  EXPECT_GE(p99["high"].get<double>(), p99["value"].get<double>());
+  EXPECT_FALSE(rows["divergence/kl_max"].contains("low"));
+  EXPECT_NE(rows["divergence/kl_max"]["interval"].dump().find("none"), std::string::npos);
   EXPECT_LT(rows["divergence/top1_agreement"]["value"].get<double>(), 100);
 }
 

@@ -5,7 +5,7 @@
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/eval/data/dataset.h"
-#include "lathe/eval/metrics/statistics.h"
+#include "lathe/eval/metrics/window_values.h"
 #include "lathe/eval/preflight.h"
 #include "lathe/eval/tasks/window_loss.h"
 #include "lathe/model/forward.h"
@@ -66,17 +66,18 @@ class DivergenceTask : public Task {
 
   std::vector<MetricDef> metrics() const override {
     MetricDef p99{"kl_p99", Kind::kCorpus, "", "", 1, "nats", "lower"};
-    p99.fields = {"kl"};
-    p99.resampled = false;
-    p99.corpus = [this](const auto&, std::span<const int64_t>) {
-      if (token_kl_.empty()) return std::nan("");
-      std::vector<double> sorted(token_kl_.begin(), token_kl_.end());
-      std::ranges::sort(sorted);
-      return quantile_of_sorted(sorted, 0.99);
+    p99.fields = {"window"};
+    p99.corpus = [this](const auto& columns, std::span<const int64_t> rows) {
+      std::vector<int64_t> windows;
+      for (const int64_t r : rows) {
+        windows.push_back(static_cast<int64_t>(columns[0][static_cast<size_t>(r)]));
+      }
+      return token_kl_.quantile(windows, 0.99);
     };
     MetricDef max{"kl_max", Kind::kCorpus, "", "", 1, "nats", "lower"};
     max.fields = {"kl_max"};
     max.resampled = false;
+    max.extra["interval"] = "none: no resample can exceed the largest value seen";
     max.corpus = [](const auto& columns, std::span<const int64_t>) {
       return *std::max_element(columns[0].begin(), columns[0].end());
     };
@@ -121,7 +122,7 @@ class DivergenceTask : public Task {
     if (options_.limit > 0 && options_.limit < std::ssize(windows_)) {
       windows_.resize(static_cast<size_t>(options_.limit));
     }
-    token_kl_.clear();
+    token_kl_ = WindowValues(windows_.size());
     Preflight preflight(engine, false);
     preflight.set("data", path);
     preflight.set("baseline", base_.model->path);
@@ -138,8 +139,9 @@ class DivergenceTask : public Task {
       Sample sample;
       sample.id = id;
       auto& s = sample.scores;
+      s["window"] = static_cast<double>(w);
       for (const TokenDivergence& t : tokens) {
-        token_kl_.push_back(static_cast<float>(t.kl));
+        token_kl_.add(w, static_cast<float>(t.kl));
         s["kl"] += t.kl;
         s["kl_max"] = std::max(s["kl_max"], t.kl);
         s["same_top"] += t.same_top ? 1 : 0;
@@ -193,7 +195,7 @@ class DivergenceTask : public Task {
   nlohmann::json preflight_;
   std::vector<TokenId> tokens_;
   std::vector<TokenWindow> windows_;
-  std::vector<float> token_kl_;
+  WindowValues token_kl_{0};
 };
 
 }  // namespace

@@ -19,7 +19,8 @@ struct DivergenceOptions {
 //   top1_agreement            the share with the same most likely token
 //   p_shift, p_shift_rms      q − p of the token that follows: mean and root of the mean square
 //   ppl, base_ppl, ppl_ratio  exp of the mean loss; of the difference of losses
-// kl_p99 and kl_max are of the tokens of this process's run() calls and have no interval.
+// Intervals resample windows, that of kl_p99 too (a block bootstrap of the tokens, which are those
+// of this process's run() calls). kl_max has none: no resample can exceed the largest value seen.
 std::unique_ptr<Task> make_divergence(const Engine& base, DivergenceOptions options);
 
 }  // namespace lathe
