@@ -30,6 +30,7 @@ class FixedTask : public Task {
     return {{"right", Kind::kMean, "right", "", 100, "%", "higher"},
             {"f1", Kind::kMean, "f1", "", 100, "%", "higher"},
             {"ppl", Kind::kExpRatio, "nll", "tokens", 1, "", "lower"},
+            {"share", Kind::kRatio, "hits", "tokens", 100, "%", "higher"},
             {"length", Kind::kMean, "tokens", "", 1, "tokens", ""},
             corpus};
   }
@@ -68,8 +69,8 @@ const Measurement& row(const std::vector<Measurement>& rows, const std::string& 
 TEST(Aggregate, ComparesEachKindByItsTest) {
   const auto base = samples(0), worse = samples(0.1);
   const auto rows = aggregate(FixedTask(), worse, &base, 3);
-  ASSERT_EQ(rows.size(), 5u);
-  for (const char* metric : {"right", "f1", "ppl", "corpus"}) {
+  ASSERT_EQ(rows.size(), 6u);
+  for (const char* metric : {"right", "f1", "ppl", "share", "corpus"}) {
     EXPECT_EQ(row(rows, metric).verdict, "worse") << metric;
     EXPECT_LT(*row(rows, metric).p_value, 0.01) << metric;
   }
@@ -84,6 +85,15 @@ TEST(Aggregate, ComparesEachKindByItsTest) {
   EXPECT_EQ(row(rows, "corpus").extra["signature"], "x");
   EXPECT_TRUE(row(rows, "corpus").low);
   EXPECT_EQ(row(rows, "length").verdict, "");  // neither direction is better
+}
+
+// A corpus score that is a ratio, from the bootstrap's variance and from the ratio's own.
+TEST(Aggregate, SaysHowManySamplesWouldDecideACorpusScore) {
+  const auto base = samples(0), other = samples(0.01);
+  const auto rows = aggregate(FixedTask(), other, &base, 3);
+  ASSERT_TRUE(row(rows, "corpus").decisive_n && row(rows, "share").decisive_n);
+  const auto n = static_cast<double>(*row(rows, "share").decisive_n);
+  EXPECT_NEAR(static_cast<double>(*row(rows, "corpus").decisive_n), n, 2 + 0.1 * n);
 }
 
 TEST(Aggregate, FindsNoDifferenceWithItself) {

@@ -160,14 +160,20 @@ PairedDelta paired(const MetricDef& metric, const Columns& theirs, const Columns
     case Kind::kExpRatio:
       return paired_perplexity(theirs.fields[0], ours.fields[0], ours.fields[1], metric.margin,
                                seed);
-    case Kind::kCorpus:
-      return paired_statistic(
+    case Kind::kCorpus: {
+      PairedDelta delta = paired_statistic(
           ours.rows(),
           [&](std::span<const int64_t> rows) { return metric.corpus(theirs.fields, rows); },
           [&](std::span<const int64_t> rows) { return metric.corpus(ours.fields, rows); },
           ours.fields == theirs.fields, higher, metric.margin, seed);
+      // The error shrinks with the root of the samples, as that of a mean: as if each sample had
+      // moved the score by itself.
+      row.decisive_n =
+          samples_to_decide(delta.delta, delta.error * std::sqrt(static_cast<double>(ours.rows())));
+      return delta;
+    }
   }
-  return {NAN, NAN, NAN, "undecided", NAN};
+  return {NAN, NAN, NAN, "undecided", NAN, NAN};
 }
 
 void compare(const MetricDef& metric, const std::vector<Sample>& samples,

@@ -57,15 +57,23 @@ double p_value_of(const std::vector<double>& differences) {
   return std::min(1.0, 2 * tail / static_cast<double>(differences.size() + 1));
 }
 
+double deviation_of(const std::vector<double>& values) {
+  const double middle = mean(values);
+  double squares = 0;
+  for (const double v : values) squares += (v - middle) * (v - middle);
+  return std::sqrt(squares / static_cast<double>(std::max<size_t>(1, values.size() - 1)));
+}
+
 // The paired comparison of resampled differences; `delta` is that of the whole sample.
 template <typename Statistic>
 PairedDelta compare(int64_t n, double delta, bool higher_is_better, double margin, uint64_t seed,
                     int resamples, Statistic statistic) {
-  if (n == 1) return {delta, kNaN, kNaN, "undecided", kNaN};
+  if (n == 1) return {delta, kNaN, kNaN, "undecided", kNaN, kNaN};
   std::vector<double> values = resampled(resamples, seed, statistic);
-  const double p = p_value_of(values);
+  const double p = p_value_of(values), error = deviation_of(values);
   const Interval interval = interval_of(std::move(values));
-  return {delta, interval.low, interval.high, decide(false, interval, higher_is_better, margin), p};
+  return {delta, interval.low, interval.high, decide(false, interval, higher_is_better, margin),
+          p,     error};
 }
 
 double sum(std::span<const double> values) {

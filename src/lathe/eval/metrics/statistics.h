@@ -41,6 +41,9 @@ struct PairedDelta {
   // nothing is known. Of the bootstrap: twice the smaller share of resamples at or beyond 0, one
   // resample added to either side (Davison and Hinkley 1997, section 4.2.3).
   double p_value = 1;
+  // Standard deviation of the resampled differences: the standard error of `delta`. NaN where it is
+  // not known.
+  double error = 0;
 };
 
 // The verdict as defined above, from an interval that is already known.
