@@ -72,6 +72,27 @@ TEST(Rosetta, GivesWhatEachConventionGivesAlone) {
   EXPECT_NE(warnings.find("papers: the usual window of 2048 is cut"), std::string::npos);
 }
 
+// lm-eval's whole file is cut before it is counted, or a limit would leave it whole.
+TEST(Perplexity, LimitCutsADocumentThatIsTheWholeFile) {
+  const auto scores = [](int64_t limit) {
+    const auto task =
+        make_task("perplexity", {{"convention", "lm-eval"}, {"window", 64}, {"limit", limit}})
+            .value();
+    const auto samples = samples_of(*task, random_model());
+    EXPECT_EQ(samples.size(), 1u);
+    return samples.at(0).scores;
+  };
+  const auto two = scores(2), three = scores(3);
+  EXPECT_LE(two.at("tokens"), 128);
+  EXPECT_GT(two.at("tokens"), 64);
+  EXPECT_LE(three.at("tokens"), 192);
+  EXPECT_GT(three.at("tokens"), two.at("tokens"));
+  // Words and bytes are those of the same beginning.
+  EXPECT_GT(three.at("words"), two.at("words"));
+  EXPECT_LT(three.at("bytes"), 192 * 16);
+  EXPECT_GT(two.at("bytes"), two.at("words"));
+}
+
 TEST(Rosetta, ResumesWhereItStopped) {
   const auto task = make_task("rosetta", {{"limit", 2}}).value();
   const auto whole = samples_of(*task, random_model());

@@ -73,6 +73,22 @@ Result<std::vector<std::string>> split_documents(const std::string& text, const 
   return out;
 }
 
+// The beginning of `text` that is at most `tokens` tokens long, cut before white space. The cut is
+// searched for by its share of the text, since only the tokenizer can tell how long a beginning is.
+std::string beginning(const Tokenizer& tokenizer, std::string text, int64_t tokens) {
+  const EncodeOptions bare = {.add_special = false, .parse_special = false};
+  for (;;) {
+    const int64_t length = std::ssize(tokenizer.encode(text, bare));
+    if (length <= tokens) return text;
+    const double share = static_cast<double>(tokens) / static_cast<double>(length);
+    const auto most = static_cast<size_t>(share * static_cast<double>(text.size()));
+    const size_t cut = text.find_last_of(" \n", most);
+    // A text without a place to cut stays whole.
+    if (cut == std::string::npos || blank(std::string_view(text).substr(0, cut))) return text;
+    text.resize(cut);
+  }
+}
+
 class PerplexityTask : public Task {
  public:
   explicit PerplexityTask(nlohmann::json parameters) : parameters_(std::move(parameters)) {}
@@ -118,7 +134,7 @@ class PerplexityTask : public Task {
           .with_hint(
               fmt::format("use 'window: {}', or --context {}", engine.model->context, needed));
     }
-    LATHE_OK(read_texts());
+    LATHE_OK(read_texts(*engine.tokenizer));
     items_.clear();
     tokens_.clear();
     for (size_t t = 0; t < texts_.size(); ++t) LATHE_OK(add_windows(engine, t));
@@ -160,7 +176,7 @@ class PerplexityTask : public Task {
 
   bool per_document() const { return parameters_["convention"] == "lm-eval"; }
 
-  Status read_texts() {
+  Status read_texts(const Tokenizer& tokenizer) {
     LATHE_TRY(path_, find_dataset(parameters_["data"].get<std::string>(), "perplexity"));
     LATHE_TRY(std::string text, read_text(path_));
     if (blank(text)) return bad_input("{}: holds no text", path_);
@@ -172,6 +188,11 @@ class PerplexityTask : public Task {
     }
     if (per_document()) {
       LATHE_TRY(texts_, split_documents(text, documents, path_));
+      // A file that is one document is cut itself: its windows share the counts of words and bytes.
+      const auto limit = parameters_["limit"].get<int64_t>();
+      if (documents == "file" && limit > 0) {
+        texts_[0] = beginning(tokenizer, std::move(texts_[0]), limit * plan_.window);
+      }
       return {};
     }
     if (documents != "file") {
