@@ -28,5 +28,18 @@ TEST(CliOverlap, SlowCalibrationOnTheTestIsWarnedOf) {
   EXPECT_FALSE(preflight("fp16").contains("calibration_overlap"));
 }
 
+TEST(CliOverlap, EvalTellsItOfATextThatIsNamed) {
+  const std::string text = test::tiny() + "/data/text.txt";
+  const std::string evaluate =
+      "eval bundled --tasks perplexity --limit 1 --set perplexity.window=64 "
+      "--json --threads 2 --calibration ";
+  const auto outcome = test::run(evaluate + text);
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto preflight = nlohmann::json::parse(outcome.out)["preflight"]["perplexity"];
+  EXPECT_EQ(preflight["calibration_overlap"]["percent"], 100.0);
+  EXPECT_NE(outcome.err.find("warning: 100.0 % of the test's"), std::string::npos) << outcome.err;
+  test::expect_one_error(test::run(evaluate + "/no/such.txt"), 2, {"/no/such.txt"});
+}
+
 }  // namespace
 }  // namespace lathe

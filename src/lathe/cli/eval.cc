@@ -4,6 +4,7 @@
 #include "lathe/cli/command.h"
 #include "lathe/eval/divergence.h"
 #include "lathe/eval/match.h"
+#include "lathe/eval/overlap.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/profile/environment.h"
 #include "lathe/report/table.h"
@@ -12,7 +13,7 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, tasks, samples, kv, against;
+  std::string model, tasks, samples, kv, against, calibration;
   std::vector<std::string> settings;
   int64_t limit = 0;
   bool chat = false;
@@ -64,8 +65,7 @@ Result<std::vector<std::unique_ptr<Task>>> make_tasks(const Options& options) {
 }
 
 // What was run, and where settings do not fit the model, before the first score.
-void show_preflight(const Task& task, const Engine& engine) {
-  const nlohmann::json facts = task.preflight();
+void show_preflight(const Task& task, const nlohmann::json& facts, const Engine& engine) {
   fmt::print(stderr, "{} on {}\n", task.name(), engine.model->path);
   for (const auto& [key, value] : facts.items()) {
     if (key == "warnings") continue;
@@ -77,10 +77,15 @@ void show_preflight(const Task& task, const Engine& engine) {
   }
 }
 
+// `calibration_overlap`: what the model was calibrated on of this task; null where that is not
+// told.
 Result<std::vector<Sample>> run_task(Task& task, const Engine& engine, const Common& common,
+                                     const nlohmann::json& calibration_overlap,
                                      std::string* lines) {
   LATHE_OK(task.prepare(engine));
-  if (!common.quiet) show_preflight(task, engine);
+  nlohmann::json facts = task.preflight();
+  if (!calibration_overlap.is_null()) add_overlap(calibration_overlap, facts);
+  if (!common.quiet) show_preflight(task, facts, engine);
   std::vector<Sample> samples;
   Progress progress(task.name(), task.sample_count(), "samples");
   LATHE_OK(task.run(engine, {}, [&](Sample sample) -> Status {
@@ -134,6 +139,10 @@ Result<int> evaluate(const Options& options, const Common& common) {
     LATHE_TRY(base, open_engine(options.against, engine_options));
     tasks.push_back(make_divergence(*base, {.limit = options.limit}));
   }
+  std::optional<Overlap> calibration;
+  if (!options.calibration.empty()) {
+    LATHE_TRY(calibration, Overlap::with(options.calibration));
+  }
   std::vector<Measurement> rows;
   nlohmann::json preflight = nlohmann::json::object();
   std::string lines;
@@ -142,10 +151,15 @@ Result<int> evaluate(const Options& options, const Common& common) {
     const bool paired = base && task->name() != "divergence";
     std::vector<Sample> theirs;
     if (paired) {
-      LATHE_TRY(theirs, run_task(*task, *base, common, nullptr));
+      LATHE_TRY(theirs, run_task(*task, *base, common, nullptr, nullptr));
     }
-    LATHE_TRY(const auto samples, run_task(*task, engine, common, &lines));
+    nlohmann::json overlap;
+    if (calibration) {
+      LATHE_TRY(overlap, calibration->of_files(task->input_files()));
+    }
+    LATHE_TRY(const auto samples, run_task(*task, engine, common, overlap, &lines));
     preflight[task->name()] = task->preflight();
+    if (!overlap.is_null()) add_overlap(overlap, preflight[task->name()]);
     for (Measurement& m : aggregate(*task, samples, paired ? &theirs : nullptr, common.seed)) {
       m.format = engine.model->format;
       rows.push_back(std::move(m));
@@ -194,6 +208,8 @@ Body add_eval(CLI::App& app, const Common& common) {
   app.add_flag("--chat", options->chat, "Ask through the model's chat template");
   app.add_option("--against", options->against,
                  "A baseline MODEL: paired comparisons, and the divergence of the predictions");
+  app.add_option("--calibration", options->calibration,
+                 "The text that the model was calibrated on: says how much of each test is in it");
   app.add_option("--match", options->match,
                  "A published perplexity: names the convention that comes nearest (task rosetta)")
       ->check(CLI::PositiveNumber);

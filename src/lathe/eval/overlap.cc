@@ -104,4 +104,13 @@ nlohmann::json Overlap::of_texts(const std::vector<std::string>& texts) const {
   return out;
 }
 
+void add_overlap(const nlohmann::json& overlap, nlohmann::json& preflight) {
+  preflight["calibration_overlap"] = overlap;
+  const auto& percent = overlap["percent"];
+  if (!percent.is_number() || percent.get<double>() < kOverlapWarns) return;
+  preflight["warnings"].push_back(fmt::format(
+      "{:.1f} % of the test's {}-grams occur in the calibration text: scores may be too good",
+      percent.get<double>(), kOverlapWords));
+}
+
 }  // namespace lathe

@@ -35,4 +35,7 @@ class Overlap {
   std::unordered_set<uint64_t> seen_;
 };
 
+// Puts what of_files() gave into a task's preflight, with a warning from kOverlapWarns on.
+void add_overlap(const nlohmann::json& overlap, nlohmann::json& preflight);
+
 }  // namespace lathe

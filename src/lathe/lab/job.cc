@@ -45,15 +45,6 @@ nlohmann::json named(const std::string& name, const Error& error) {
           {"code", static_cast<int>(error.code)}};
 }
 
-void add_overlap(const nlohmann::json& overlap, nlohmann::json& preflight) {
-  preflight["calibration_overlap"] = overlap;
-  const auto& percent = overlap["percent"];
-  if (!percent.is_number() || percent.get<double>() < kOverlapWarns) return;
-  preflight["warnings"].push_back(fmt::format(
-      "{:.1f} % of the test's {}-grams occur in the calibration text: scores may be too good",
-      percent.get<double>(), kOverlapWords));
-}
-
 // `lost`: what is wrong with the log of samples, which ends the run; any other error is the task's
 // own.
 Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Status& lost) {
