@@ -37,6 +37,7 @@ SCRIPTS = {
     "eval_squad.py": (["{squad_metrics}", "{shared}/data/qa/squad_v2_dev_half.json", "{out}/eval/squad.json"],
                       ["eval/squad.json"]),
     "eval_statistics.py": (["{out}/eval/statistics.json"], ["eval/statistics.json"]),
+    "eval_statistics_many.py": (["{out}/eval/statistics_many.json"], ["eval/statistics_many.json"]),
     "eval_ter.py": (["{root}/tests/golden/eval/overlap.json", "{shared}/data", "{out}/eval/ter.json"],
                     ["eval/ter.json"]),
     "eval_windows.py": (["{out}/eval/perplexity_windows.json"], ["eval/perplexity_windows.json"]),

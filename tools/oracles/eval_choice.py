@@ -52,10 +52,10 @@ def rows():
          "ctx_b": some(3), "endings": [rng.choice(sentences)[5:] + rng.choice(["", " [substeps] end"]) for _ in range(4)],
          "label": str(rng.randrange(4))} for _ in range(60)]
     out["piqa"] = [{"goal": rng.choice(sentences), "sol1": some(6), "sol2": some(5), "label": rng.randrange(2)}
-                   for _ in range(60)]
+                   for _ in range(330)]
     out["winogrande"] = [
         {"sentence": f"{some(4)} _ {some(4)}.", "option1": some(1), "option2": some(1), "answer": rng.choice("12")}
-        for _ in range(60)]
+        for _ in range(330)]
     out["mmlu"] = [
         {"question": " " + rng.choice(sentences), "subject": "abstract_algebra", "choices": [some(3) for _ in range(4)],
          "answer": rng.randrange(4)} for _ in range(60)]

@@ -2,7 +2,7 @@
 
 The reference is lm-evaluation-harness 0.4.13 itself: its RegexFilter and its exact_match, with the
 patterns of tasks gsm8k (version 3) and gsm8k_cot. lm-eval has to be importable.
-Usage: eval_gsm8k.py OUT.json       Seed of the random rows: 8.
+Usage: eval_gsm8k.py OUT.json       Seed of the random rows: 8. Well over 1,000 texts, all different.
 """
 import json
 import random
@@ -35,10 +35,29 @@ GOLDS = ["7", "#### 7", "so 3+4=<<3+4=7>>7\n#### 7", "1,234", "#### 1,234", "$18
          "ΑΣ", "#### #### 6", "14", "1000.50"]
 
 
+def number(rng):
+    n = rng.choice([rng.randrange(10), rng.randrange(1000), rng.randrange(10**7)])
+    text = rng.choice([str(n), f"{n:,}", f"{n:,}.{rng.randrange(100):02}", f"{n}.", f"{n / 7:.3f}", f"{n}%", f"{n}/3"])
+    return rng.choice(["", "", "", "-", "\u2212", "- ", "\u2013"]) + rng.choice(["", "", "$", "$ ", "\u20ac", "\u00a3"]) + text
+
+
+def sentence(rng):
+    """An answer as models write them: several numbers, money, signs that only look like a minus, or no number at all."""
+    words = ["so that is", "She pays", "minus", "equals", "twelve", "of the", "apples", "in total,", "which leaves", "each."]
+    parts = [number(rng) if rng.random() < 0.5 else rng.choice(words) for _ in range(rng.randint(2, 7))]
+    if rng.random() < 0.1:
+        parts = [rng.choice(words) for _ in range(4)]
+    end = rng.choice(["", "", "\n#### " + number(rng), "\n####" + number(rng), " The answer is " + number(rng) + rng.choice([".", "", "\n", "!"]),
+                      "\nTherefore, the answer is " + number(rng) + ".", "\n#### " + number(rng) + "\n\nQ: " + number(rng),
+                      " = **" + number(rng) + "**", " \\boxed{" + number(rng) + "}"])
+    return " ".join(parts) + end
+
+
 def main():
     rng = random.Random(8)
     pieces = list("0123456789") + ["-", "$", ".", ",", " ", "\n", "#### ", "The answer is ", "x", "é"]
     texts = BY_HAND + ["".join(rng.choices(pieces, k=rng.randint(1, 14))) for _ in range(700)]
+    texts = list(dict.fromkeys(texts + [sentence(rng) for _ in range(700)]))
     rows = []
     for i, text in enumerate(texts):
         row = {"text": text}
@@ -51,11 +70,11 @@ def main():
         row["gold"] = gold
         row["right"] = [bool(exact_match_hf_evaluate([row[name]], [gold], IGNORE, ignore_case=True)
                              ["exact_match"]) for name in FILTERS]
-        rows.append(row)
-    golden = {"generator": "lm-eval 0.4.13, Python " + sys.version.split()[0], "rows": rows,
+        rows.append(list(row.values()))
+    golden = {"generator": "lm-eval 0.4.13, Python " + sys.version.split()[0], "columns": list(row), "rows": rows,
               "golds": [[g, normalize(g)] for g in GOLDS]}
     with open(sys.argv[1], "w", encoding="utf-8") as out:
-        json.dump(golden, out, ensure_ascii=True, indent=0)
+        json.dump(golden, out, ensure_ascii=True, separators=(",", ":"))
         out.write("\n")
 
 

@@ -29,7 +29,7 @@ struct Comparison {
   struct Marks {
     bool memory = false, speed = false;  // on the front of quality against memory, against speed
   };
-  std::vector<Marks> marks;  // per run
+  std::vector<Marks> marks;          // per run
   std::vector<std::string> unknown;  // unknown_figures() of all runs
 
   // The row's number in a column; nullptr where the run has none.
