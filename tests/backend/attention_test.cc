@@ -1,6 +1,6 @@
-// Attention against a plain double reference: grouped heads, windows, caps, several sequences, long
-// caches; every type of the cache; the same bits for every number of threads; prefill against token
-// by token.
+// Attention against a plain double reference: grouped heads, windows, caps, both ways, several
+// sequences, long caches; every type of the cache; the same bits for every number of threads;
+// prefill against token by token.
 #include <algorithm>
 #include <cmath>
 
@@ -20,11 +20,12 @@ struct Case {
   };
   std::vector<Sequence> sequences;
   KvType type = KvType::kF32;
+  bool causal = true;
 
   std::string repro(Isa isa) const {
     std::string s = fmt::format(
-        "isa={} kv={} heads={} kv_heads={} head_size={} window={} cap={} spans=", name_of(isa),
-        name_of(type), heads, kv_heads, head_size, window, soft_cap);
+        "isa={} kv={} heads={} kv_heads={} head_size={} window={} cap={} causal={} spans=",
+        name_of(isa), name_of(type), heads, kv_heads, head_size, window, soft_cap, causal);
     for (const auto& q : sequences) s += fmt::format("{}+{} ", q.start, q.rows);
     return s;
   }
@@ -44,6 +45,9 @@ const std::vector<Case>& cases() {
       {4, 1, 64, 700, 0, {{1500, 2}}},
       {2, 2, 128, 1, 0, {{0, 20}}},
       {1, 1, 3, 0, 0, {{0, 33}}},
+      {12, 12, 32, 0, 0, {{0, 1}, {0, 256}, {0, 49}, {0, 64}}, KvType::kF32, false},
+      {4, 2, 8, 0, 20.0f, {{0, 130}, {5, 3}}, KvType::kF32, false},
+      {1, 1, 3, 0, 0, {{0, 700}}, KvType::kF32, false},
   };
   return all;
 }
@@ -60,7 +64,7 @@ constexpr int64_t kLayers = 2, kLayer = 1;
 Data make(const Case& c) {
   Data d;
   d.spec = {c.heads,    c.kv_heads, c.head_size, 1.0f / std::sqrt(static_cast<float>(c.head_size)),
-            c.soft_cap, c.window};
+            c.soft_cap, c.window,   c.causal};
   int64_t rows = 0;
   for (const auto& s : c.sequences) {
     d.caches.push_back(
@@ -96,11 +100,12 @@ std::vector<double> reference(const Data& d, const SequenceSpan& span, int64_t r
   const AttentionSpec& s = d.spec;
   const int64_t kv = head / (s.heads / s.kv_heads), position = span.start + row;
   const int64_t from = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
+  const int64_t to = s.causal ? position : span.start + span.rows - 1;
   const float* q = d.q.row(span.first_row + row) + head * s.head_size;
   std::vector<double> scores;
   std::vector<float> key(static_cast<size_t>(s.head_size)), value(key);
   double most = -1e300;
-  for (int64_t p = from; p <= position; ++p) {
+  for (int64_t p = from; p <= to; ++p) {
     double score = 0;
     span.cache->read(kLayer, kv, p, key.data(), value.data());
     for (size_t i = 0; i < key.size(); ++i) score += double{q[i]} * key[i];
@@ -111,7 +116,7 @@ std::vector<double> reference(const Data& d, const SequenceSpan& span, int64_t r
   }
   std::vector<double> out(static_cast<size_t>(s.head_size), 0.0);
   double total = 0;
-  for (int64_t p = from; p <= position; ++p) {
+  for (int64_t p = from; p <= to; ++p) {
     const double weight = std::exp(scores[static_cast<size_t>(p - from)] - most);
     total += weight;
     span.cache->read(kLayer, kv, p, key.data(), value.data());
@@ -195,7 +200,7 @@ TEST_P(AttentionTest, ErrorOfEachType) {
 TEST_P(AttentionTest, PrefillEqualsTokenByToken) {
   const auto ops = testing::ops_of(GetParam(), 2);
   for (const Case& c : cases()) {
-    if (c.sequences.size() != 1 || c.sequences[0].rows == 1) continue;
+    if (c.sequences.size() != 1 || c.sequences[0].rows == 1 || !c.causal) continue;
     Data d = make(c), step = make(c);
     const Tensor whole = ops->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
     for (int64_t r = 0; r < d.spans[0].rows; ++r) {

@@ -30,6 +30,7 @@ SCRIPTS = {
     "compress_methods.py": (["{out}/compress/methods.json", "--layer", "{shared}/data/weights/tiny-llm-layer0.safetensors"],
                             ["compress/methods.json"]),
     "compress_scales.py": (["{out}/compress/scales.json"], ["compress/scales.json"]),
+    "encoders.py": (["tiny", "{out}/encoders/tiny-bert"], ["encoders/tiny-bert"]),
     "eval_choice.py": (["{root}/models/tiny", "{root}/models/tiny/data/text.txt", "{out}/eval/choice"], ["eval/choice"]),
     "eval_gsm8k.py": (["{out}/eval/gsm8k.json"], ["eval/gsm8k.json"]),
     "eval_overlap.py": (["{shared}/data", "{out}/eval/overlap.json"], ["eval/overlap.json"]),

@@ -84,6 +84,8 @@ struct AttentionSpec {
   float scale;                         // scores = scale · q·k
   float soft_cap = 0;                  // > 0: scores = cap · tanh(scores / cap)
   int64_t window = 0;  // > 0: a query sees itself and the window − 1 positions before it
+  // False: a query sees what follows it in its span as well. Not together with a window.
+  bool causal = true;
 };
 
 // Rows [first_row, first_row + rows) of the batch are the positions start … start + rows − 1 of the
@@ -120,7 +122,7 @@ class Ops {
   virtual Tensor rope(const Rope& r, std::span<const int32_t> positions, int64_t head_size,
                       Tensor x) = 0;
   // q [T, H·D], k and v [T, G·D] → [T, H·D]. Writes k and v into layer `layer` of each span's
-  // cache, then attends causally over everything there.
+  // cache, then attends over everything there, causally unless the spec says otherwise.
   virtual Tensor attention(const AttentionSpec& spec, int64_t layer,
                            std::span<const SequenceSpan> spans, const Tensor& q, const Tensor& k,
                            const Tensor& v) = 0;

@@ -64,7 +64,7 @@ Measurement row(const std::string& format, const char* metric, int64_t value, co
 void print(const Checkpoint& checkpoint, const Sizes& sizes, const std::vector<Measurement>& rows) {
   const ModelConfig& c = checkpoint.config();
   fmt::print("{}\n", checkpoint.path());
-  fmt::print("  family          {}\n", c.family);
+  fmt::print("  family          {}{}\n", c.family, c.encoder ? ", an encoder of texts" : "");
   fmt::print("  parameters      {} ({} in the linear layers of the blocks)\n", sizes.parameters,
              sizes.linear_parameters);
   fmt::print(
@@ -114,7 +114,7 @@ struct Options {
 
 Result<int> inspect(const Options& options, const Common& common) {
   LATHE_TRY(const std::string path, resolve_model(options.model));
-  LATHE_TRY(const auto checkpoint, open_checkpoint(path));
+  LATHE_TRY(const auto checkpoint, open_checkpoint(path, ModelKind::kAny));
   LATHE_TRY(const Sizes sizes, sizes_of(*checkpoint));
   std::vector<Measurement> rows = {row("stored", "weights_bytes", sizes.stored_bytes, "bytes")};
   for (const std::string& spec : example_formats()) {

@@ -19,6 +19,9 @@ std::vector<MatrixInfo> matrices_of(const ModelConfig& c) {
     out.push_back(
         {"model.embed_positions", c.max_positions + c.position_offset, c.hidden, -1, false});
   }
+  if (c.token_types > 0) {
+    out.push_back({"model.embed_token_types", c.token_types, c.hidden, -1, false});
+  }
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
   for (int64_t i = 0; i < c.layers; ++i) {
     const std::string layer = fmt::format("model.layers.{}.", i);
@@ -30,7 +33,7 @@ std::vector<MatrixInfo> matrices_of(const ModelConfig& c) {
     out.push_back({layer + "mlp.up_proj", c.ffn, c.hidden, i, true});
     out.push_back({layer + "mlp.down_proj", c.hidden, c.ffn, i, true});
   }
-  if (!c.tied) out.push_back({"lm_head", c.vocab, c.hidden, -1, true});
+  if (!c.tied && !c.encoder) out.push_back({"lm_head", c.vocab, c.hidden, -1, true});
   return out;
 }
 
@@ -38,15 +41,17 @@ std::vector<VectorInfo> vectors_of(const ModelConfig& c) {
   std::vector<VectorInfo> out;
   const auto norm = [&](const std::string& name, int64_t size, int64_t layer) {
     out.push_back({name, size, layer});
-    if (c.norm == NormKind::kLayer) out.push_back({name + ".bias", size, layer, true});
+    if (c.norm == NormKind::kLayer) out.push_back({name + ".bias", size, layer, !c.post_norm});
   };
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
+  const bool after = c.output_norms || c.post_norm;
+  if (c.embedding_norm) norm("model.embed_norm", c.hidden, -1);
   for (int64_t i = 0; i < c.layers; ++i) {
     const std::string layer = fmt::format("model.layers.{}.", i);
-    norm(layer + "input_norm", c.hidden, i);
-    if (c.output_norms) norm(layer + "attention_output_norm", c.hidden, i);
-    if (!c.parallel_residual) norm(layer + "mlp_input_norm", c.hidden, i);
-    if (c.output_norms) norm(layer + "mlp_output_norm", c.hidden, i);
+    if (!c.post_norm) norm(layer + "input_norm", c.hidden, i);
+    if (after) norm(layer + "attention_output_norm", c.hidden, i);
+    if (!c.post_norm && !c.parallel_residual) norm(layer + "mlp_input_norm", c.hidden, i);
+    if (after) norm(layer + "mlp_output_norm", c.hidden, i);
     if (c.qk_norm) {
       out.push_back({layer + "self_attn.q_norm", c.head_size, i});
       out.push_back({layer + "self_attn.k_norm", c.head_size, i});
@@ -63,7 +68,7 @@ std::vector<VectorInfo> vectors_of(const ModelConfig& c) {
       out.push_back({layer + "mlp.down_proj.bias", c.hidden, i});
     }
   }
-  norm("model.norm", c.hidden, -1);
+  if (!c.encoder) norm("model.norm", c.hidden, -1);
   if (c.head_bias) out.push_back({"lm_head.bias", c.vocab, -1});
   return out;
 }
@@ -97,9 +102,7 @@ bool has_safetensors(const std::string& directory) {
   return false;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<const Checkpoint>> open_checkpoint(const std::string& path) {
+Result<std::unique_ptr<const Checkpoint>> open_any(const std::string& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return not_found("{}: no such file or directory", path);
   if (!fs::is_directory(path, error)) {
@@ -124,6 +127,24 @@ Result<std::unique_ptr<const Checkpoint>> open_checkpoint(const std::string& pat
   }
   return not_found("{}: no config.json here", path)
       .with_hint("a model is a directory with config.json and *.safetensors, or a .gguf file");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<const Checkpoint>> open_checkpoint(const std::string& path,
+                                                          ModelKind wanted) {
+  LATHE_TRY(auto checkpoint, open_any(path));
+  const ModelConfig& config = checkpoint->config();
+  if (config.encoder && wanted == ModelKind::kDecoder) {
+    return unsupported("{}: an encoder ({}), which turns texts into vectors and generates nothing",
+                       path, config.family)
+        .with_hint("it can be the 'encoder' of a task (docs/tasks.md)");
+  }
+  if (!config.encoder && wanted == ModelKind::kEncoder) {
+    return unsupported("{}: a model that generates ({}), not an encoder", path, config.family)
+        .with_hint("an encoder is, for example, sentence-transformers/all-MiniLM-L6-v2");
+  }
+  return checkpoint;
 }
 
 Status check_shape(const std::string& name, std::span<const int64_t> found,

@@ -2,10 +2,10 @@
 // them.
 //
 // Canonical names (those of Hugging Face's Llama, for every family):
-//   model.embed_tokens  model.embed_positions  lm_head                                  matrices
+//   model.embed_tokens  model.embed_positions  model.embed_token_types  lm_head         matrices
 //   model.layers.N.self_attn.{q,k,v,o}_proj  model.layers.N.mlp.{gate,up,down}_proj     matrices
 //   model.layers.N.{input_norm, attention_output_norm, mlp_input_norm, mlp_output_norm} vectors
-//   model.layers.N.self_attn.{q_norm,k_norm}  model.norm                                vectors
+//   model.layers.N.self_attn.{q_norm,k_norm}  model.norm  model.embed_norm               vectors
 // A linear's bias and a layer norm's bias are the vector "<name>.bias". Fused matrices are given in
 // their parts, transposed ones (GPT-2) the right way round, GGUF's permuted query and key rows in
 // Hugging Face order, Gemma's norm weights as the factor that is applied (1 + w).
@@ -50,8 +50,12 @@ class Checkpoint {
 
 // MODEL as typed by the user: a directory, a GGUF file, a hub id in the local cache, or "bundled".
 Result<std::string> resolve_model(const std::string& model);
+
+// What the caller can use; the other kind is refused with what it is good for.
+enum class ModelKind : uint8_t { kDecoder, kEncoder, kAny };
 // A directory (Hugging Face or Lathe) or GGUF file.
-Result<std::unique_ptr<const Checkpoint>> open_checkpoint(const std::string& path);
+Result<std::unique_ptr<const Checkpoint>> open_checkpoint(const std::string& path,
+                                                          ModelKind wanted = ModelKind::kDecoder);
 
 // What a configuration needs, in file order. Used by the loader, the compressor and the planner
 // alike.

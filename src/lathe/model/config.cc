@@ -1,6 +1,9 @@
 #include "lathe/model/config.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <string_view>
 
 namespace lathe {
 
@@ -23,6 +26,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RopeConfig, theta, rotary, scaling, factor, o
 
 namespace {
 
+constexpr std::array<std::string_view, 4> kLater = {"encoder", "post_norm", "embedding_norm",
+                                                    "token_types"};
+
 // One list of the fields for both directions.
 template <typename Config, typename Visit>
 void each_field(Config& c, Visit&& visit) {
@@ -35,9 +41,12 @@ void each_field(Config& c, Visit&& visit) {
   visit("head_size", c.head_size);
   visit("ffn", c.ffn);
   visit("max_positions", c.max_positions);
+  visit("encoder", c.encoder);
   visit("norm", c.norm);
   visit("norm_eps", c.norm_eps);
   visit("output_norms", c.output_norms);
+  visit("post_norm", c.post_norm);
+  visit("embedding_norm", c.embedding_norm);
   visit("qk_norm", c.qk_norm);
   visit("parallel_residual", c.parallel_residual);
   visit("activation", c.activation);
@@ -48,6 +57,7 @@ void each_field(Config& c, Visit&& visit) {
   visit("head_bias", c.head_bias);
   visit("learned_positions", c.learned_positions);
   visit("position_offset", c.position_offset);
+  visit("token_types", c.token_types);
   visit("rope", c.rope);
   visit("local_rope", c.local_rope);
   visit("two_ropes", c.two_ropes);
@@ -105,7 +115,12 @@ Status validate(const ModelConfig& c) {
   LATHE_OK(in_range("feed-forward size", c.ffn, 1, 1 << 20));
   LATHE_OK(in_range("maximum position", c.max_positions, 1, 1 << 28));
   LATHE_OK(in_range("position offset", c.position_offset, 0, 1024));
+  LATHE_OK(in_range("number of token types", c.token_types, 0, 1 << 20));
   LATHE_OK(in_range("sliding window", c.window, 0, 1 << 28));
+  if (c.encoder && c.window > 0) return bad_input("an encoder with a sliding window");
+  if (c.post_norm && (c.output_norms || c.parallel_residual)) {
+    return bad_input("norms after the residual sums together with others");
+  }
   if (c.heads % c.kv_heads != 0) {
     return bad_input("{} heads cannot share {} key/value heads evenly", c.heads, c.kv_heads);
   }
@@ -134,7 +149,10 @@ Result<ModelConfig> config_from_json(const nlohmann::json& j) {
   try {
     each_field(config, [&](const char* name, auto& field) {
       at = name;
-      j.at(name).get_to(field);
+      // Files from before there were encoders have none of their keys.
+      const bool later =
+          std::find(kLater.begin(), kLater.end(), std::string_view(name)) != kLater.end();
+      if (!later || j.contains(name)) j.at(name).get_to(field);
     });
   } catch (const nlohmann::json::exception&) {
     return bad_input("model configuration: '{}' is missing or not of its type", at);

@@ -1,5 +1,6 @@
-// ModelConfig: a decoder-only architecture as a list of features. Families fill it from config.json
-// or GGUF metadata; the forward pass reads features only and never asks for the family.
+// ModelConfig: an architecture as a list of features: a decoder, or an encoder of texts. Families
+// fill it from config.json or GGUF metadata; the forward pass reads features only and never asks
+// for the family.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +35,15 @@ struct ModelConfig {
   int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_size = 0, ffn = 0;
   int64_t max_positions = 0;
 
+  // Every position sees the whole sequence, and there is neither final norm nor head: the result is
+  // the hidden states (BERT). The window is 0 and the head not tied.
+  bool encoder = false;
+
   NormKind norm = NormKind::kRms;
   double norm_eps = 1e-5;
   bool output_norms = false;       // norms after attention and after the MLP as well (Gemma-2, -3)
+  bool post_norm = false;          // those two alone, each of the sum with the residual (BERT)
+  bool embedding_norm = false;     // of the summed embeddings
   bool qk_norm = false;            // RMS norm of each query and key head
   bool parallel_residual = false;  // attention and MLP read the same normed input (Phi-2)
 
@@ -46,6 +53,7 @@ struct ModelConfig {
 
   bool learned_positions = false;
   int64_t position_offset = 0;  // first row of the learned table that is used (OPT: 2)
+  int64_t token_types = 0;  // rows of the table of token types, of which the first is used; 0: none
   RopeConfig rope, local_rope;  // local: for sliding layers, where `two_ropes`
   bool two_ropes = false;
 
@@ -63,7 +71,8 @@ struct ModelConfig {
     return sliding.empty() || sliding[static_cast<size_t>(layer)] ? window : 0;
   }
   bool local(int64_t layer) const { return two_ropes && window_of(layer) > 0; }
-  KvShape kv_shape() const { return {layers, kv_heads, head_size}; }
+  // An encoder needs keys and values of the layer that it is at, and no others.
+  KvShape kv_shape() const { return {encoder ? 1 : layers, kv_heads, head_size}; }
 };
 
 // Refuses sizes that are zero, absurd or do not fit each other.

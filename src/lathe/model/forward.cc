@@ -23,8 +23,10 @@ Tensor attention_block(const ModelConfig& c, const Layer& layer, int64_t index, 
                               c.head_size,
                               static_cast<float>(c.attention_scale),
                               static_cast<float>(c.attention_soft_cap),
-                              c.window_of(index)};
-  return ops.linear(layer.o, ops.attention(spec, index, batch.spans, q, k, v));
+                              c.window_of(index),
+                              !c.encoder};
+  const int64_t cached = c.encoder ? 0 : index;
+  return ops.linear(layer.o, ops.attention(spec, cached, batch.spans, q, k, v));
 }
 
 Tensor mlp_block(const ModelConfig& c, const Layer& layer, Ops& ops, const Tensor& x) {
@@ -57,14 +59,25 @@ std::vector<int32_t> positions_of(const Batch& batch) {
 Tensor embed(const Model& model, Ops& ops, const Batch& batch, std::span<const int32_t> positions) {
   const ModelConfig& c = model.config;
   Tensor x = ops.embed(model.embedding, batch.ids, static_cast<float>(c.embedding_scale));
-  if (!c.learned_positions) return x;
-  std::vector<int32_t> rows(positions.begin(), positions.end());
-  for (int32_t& row : rows) row += static_cast<int32_t>(c.position_offset);
-  return ops.add(std::move(x), ops.embed(model.positions, rows, 1.0f));
+  if (c.token_types > 0) {
+    const int32_t type = 0;
+    x = ops.add(std::move(x), ops.embed(model.token_types, {&type, 1}, 1.0f));
+  }
+  if (c.learned_positions) {
+    std::vector<int32_t> rows(positions.begin(), positions.end());
+    for (int32_t& row : rows) row += static_cast<int32_t>(c.position_offset);
+    x = ops.add(std::move(x), ops.embed(model.positions, rows, 1.0f));
+  }
+  return c.embedding_norm ? ops.norm(model.embedding_norm, x) : x;
 }
 
 Tensor run_layer(const ModelConfig& c, const Layer& layer, int64_t index, const Rope& rope,
                  Ops& ops, const Batch& batch, std::span<const int32_t> positions, Tensor x) {
+  if (c.post_norm) {
+    Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions, x);
+    x = ops.norm(layer.attention_output_norm, ops.add(std::move(attended), x));
+    return ops.norm(layer.mlp_output_norm, ops.add(mlp_block(c, layer, ops, x), x));
+  }
   const Tensor normed = ops.norm(layer.input_norm, x);
   Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions, normed);
   if (c.output_norms) attended = ops.norm(layer.attention_output_norm, attended);
@@ -90,6 +103,7 @@ Tensor hidden_states(const Model& model, Ops& ops, const Batch& batch) {
   for (const SequenceSpan& span : batch.spans) {
     LATHE_CHECK(span.start == span.cache->length());
     LATHE_CHECK(span.start + span.rows <= span.cache->capacity());
+    LATHE_CHECK(!model.config.encoder || span.start == 0);
   }
   Tensor x = embed(model, ops, batch, positions);
   for (size_t i = 0; i < model.layers.size(); ++i) {

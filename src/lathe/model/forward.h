@@ -23,8 +23,9 @@ struct Batch {
 // [wanted rows, V]. Advances the caches.
 Tensor forward(const Model& model, Ops& ops, const Batch& batch);
 
-// All but the head: [T, C] of every row. Callers that score many tokens of a large vocabulary take
-// the logits a few rows at a time. Advances the caches.
+// All but the head: [T, C] of every row. It is all there is of an encoder, whose spans must be
+// whole sequences and whose caches may be used again after set_length(0). Callers that score many
+// tokens of a large vocabulary take the logits a few rows at a time. Advances the caches.
 Tensor hidden_states(const Model& model, Ops& ops, const Batch& batch);
 
 // The stages of it, for streaming through a model one block at a time. `positions`: one per row.

@@ -141,9 +141,14 @@ Result<std::shared_ptr<const Model>> load_model(const Checkpoint& checkpoint, Op
   if (c.learned_positions) {
     LATHE_TRY(model->positions, loader.matrix("model.embed_positions"));
   }
+  if (c.token_types > 0) {
+    LATHE_TRY(model->token_types, loader.matrix("model.embed_token_types"));
+  }
   // The largest matrix comes first: while it is packed it is in memory twice, which is then no more
   // than the whole model takes in the end.
-  if (c.tied) {
+  if (c.encoder) {
+    loader.weights_bytes += model->embedding.bytes();
+  } else if (c.tied) {
     LATHE_OK(loader.pack("lm_head", model->embedding, model->head));
   } else {
     LATHE_OK(loader.linear("lm_head", model->head));
@@ -154,8 +159,9 @@ Result<std::shared_ptr<const Model>> load_model(const Checkpoint& checkpoint, Op
     model->layers.push_back(std::move(layer));
     progress.advance();
   }
+  LATHE_OK(loader.norm("model.embed_norm", model->embedding_norm));
   LATHE_OK(loader.norm("model.norm", model->final_norm));
-  loader.weights_bytes += model->positions.bytes();
+  loader.weights_bytes += model->positions.bytes() + model->token_types.bytes();
   model->rope = make_rope(c.rope, model->context, c.max_positions);
   if (c.two_ropes) model->local_rope = make_rope(c.local_rope, model->context, c.max_positions);
   model->parameters = loader.parameters;

@@ -23,9 +23,11 @@ struct Model {
   int64_t context = 0;  // the most positions a session may use
   KvType kv = KvType::kF32;
   WeightMatrix embedding;
-  WeightMatrix positions;  // learned positions; else empty
+  WeightMatrix positions;    // learned positions; else empty
+  WeightMatrix token_types;  // likewise
+  Norm embedding_norm;       // likewise
   std::vector<Layer> layers;
-  Norm final_norm;
+  Norm final_norm;  // empty in an encoder, as is the head
   Linear head;
   Rope rope, local_rope;
 
@@ -47,8 +49,8 @@ struct LoadOptions {
   KvType kv = KvType::kF32;
 };
 
-// Loads and packs every weight. Refuses (kNoRoom) when the estimate exceeds what the system can
-// give.
+// Loads and packs every weight, of an encoder as well. Refuses (kNoRoom) when the estimate exceeds
+// what the system can give.
 Result<std::shared_ptr<const Model>> load_model(const Checkpoint& checkpoint, Ops& ops,
                                                 const LoadOptions& options = {});
 Result<std::shared_ptr<const Model>> load_model(const std::string& path, Ops& ops,

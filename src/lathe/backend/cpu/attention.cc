@@ -94,7 +94,8 @@ void run(const Context& c, const Task& task, float* partial) {
       const int64_t position = task.span->start + task.first + r / group;
       const int64_t lowest = c.spec.window > 0 ? position - c.spec.window + 1 : 0;
       const int64_t lo = std::clamp<int64_t>(lowest - begin, 0, count);
-      const int64_t hi = std::clamp<int64_t>(position + 1 - begin, 0, count);
+      const int64_t highest = c.spec.causal ? position : task.span->start + task.span->rows - 1;
+      const int64_t hi = std::clamp<int64_t>(highest + 1 - begin, 0, count);
       const float shrink =
           c.kernels.softmax_step(scores + r * block, columns, lo, hi, c.spec.scale,
                                  c.spec.soft_cap, &maxima[r], &totals[r]);
@@ -169,6 +170,7 @@ Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spe
   LATHE_CHECK(spec.heads % spec.kv_heads == 0);
   LATHE_CHECK(q.cols() == spec.heads * spec.head_size);
   LATHE_CHECK(k.cols() == spec.kv_heads * spec.head_size && v.cols() == k.cols());
+  LATHE_CHECK(spec.causal || spec.window == 0);
   write_cache(pool, spec, layer, spans, k, v);
 
   Tensor out(q.rows(), q.cols());
@@ -184,7 +186,7 @@ Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spe
     for (int64_t head = 0; head < spec.kv_heads; ++head) {
       for (int64_t first = 0; first < span.rows; first += tokens) {
         const int64_t last = std::min(span.rows, first + tokens);
-        const int64_t end = span.start + last;
+        const int64_t end = span.start + (spec.causal ? last : span.rows);
         // From the beginning of a block: what the window hides there gets no weight.
         const int64_t lowest = span.start + first - spec.window + 1;
         const int64_t begin =

@@ -19,5 +19,6 @@ Family gemma2_family();
 Family gemma3_family();
 Family gpt2_family();
 Family opt_family();
+Family bert_family();
 
 }  // namespace lathe

@@ -7,7 +7,7 @@ const std::vector<Family>& families() {
   static const std::vector<Family> list = {
       llama_family(),  mistral_family(), qwen2_family(), qwen3_family(),
       phi_family(),    phi3_family(),    gemma_family(), gemma2_family(),
-      gemma3_family(), gpt2_family(),    opt_family(),
+      gemma3_family(), gpt2_family(),    opt_family(),   bert_family(),
   };
   return list;
 }
