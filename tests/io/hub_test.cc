@@ -98,6 +98,15 @@ TEST_F(Hub, PullsNestedFilesThatAreNamed) {
   EXPECT_ERROR(pull({"*.nothing"}), ErrorCode::kNotFound, "none of its 3 files");
 }
 
+TEST_F(Hub, PullsThePoolingOfASentenceEncoder) {
+  server.add_large("1_Pooling/config.json", "{\"a\": 1}");
+  server.add_large("onnx/config.json", "[2]");
+  const auto path = pull();
+  ASSERT_OK(path);
+  EXPECT_EQ(slurp(*path + "/1_Pooling/config.json"), "{\"a\": 1}");
+  EXPECT_FALSE(fs::exists(*path + "/onnx"));
+}
+
 TEST_F(Hub, KeepsTheTokenFromOtherHosts) {
   server.needs_token = "hf_secret";
   ASSERT_OK(pull());

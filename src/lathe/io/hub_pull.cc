@@ -63,6 +63,8 @@ Result<std::vector<std::string>> choose_model_files(const std::vector<std::strin
                [](const std::string& name) { return name.find('/') == std::string::npos; });
   std::vector<std::string> chosen =
       those(top, {"*.json", "*.jinja", "merges.txt", "vocab.txt", "*.model"});
+  // How a sentence encoder makes one vector of its states stands in a folder of its own.
+  for (std::string& name : those(all, {"*_Pooling/config.json"})) chosen.push_back(std::move(name));
   // The weights as transformers names them, without second copies ("consolidated" and the like).
   std::vector<std::string> weights = those(top, {"model.safetensors", "model-*.safetensors"});
   if (weights.empty()) weights = those(top, {"*.safetensors"});
