@@ -13,7 +13,7 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, tasks, samples, kv, against, calibration;
+  std::string model, tasks, samples, kv, against, encoder, calibration;
   std::vector<std::string> settings;
   int64_t limit = 0;
   bool chat = false;
@@ -58,7 +58,17 @@ Result<std::vector<std::unique_ptr<Task>>> make_tasks(const Options& options) {
   std::vector<std::unique_ptr<Task>> tasks;
   for (const std::string& name : names) {
     LATHE_TRY(auto task, make_task(name, parameters[name]));
+    if (!options.encoder.empty() && task->parameters().value("encoder", "-").empty()) {
+      parameters[name]["encoder"] = options.encoder;
+      LATHE_TRY(task, make_task(name, parameters[name]));
+    }
     tasks.push_back(std::move(task));
+  }
+  const bool judged = std::any_of(tasks.begin(), tasks.end(), [](const auto& task) {
+    return task->parameters().contains("encoder");
+  });
+  if (!options.encoder.empty() && !judged) {
+    return bad_input("--encoder: none of the tasks generates text");
   }
   if (tasks.empty() && options.against.empty()) return bad_input("--tasks names no task");
   return tasks;
@@ -78,26 +88,38 @@ void show_preflight(const Task& task, const nlohmann::json& facts, const Engine&
 }
 
 // `calibration_overlap`: what the model was calibrated on of this task; null where that is not
-// told.
+// told. `lines` receives the samples as text, in the order in which they were made.
 Result<std::vector<Sample>> run_task(Task& task, const Engine& engine, const Common& common,
-                                     const nlohmann::json& calibration_overlap,
-                                     std::string* lines) {
+                                     const nlohmann::json& calibration_overlap, std::string* lines,
+                                     nlohmann::json* preflight) {
   LATHE_OK(task.prepare(engine));
-  nlohmann::json facts = task.preflight();
-  if (!calibration_overlap.is_null()) add_overlap(calibration_overlap, facts);
-  if (!common.quiet) show_preflight(task, facts, engine);
+  const auto facts_of_task = [&] {
+    nlohmann::json facts = task.preflight();
+    if (!calibration_overlap.is_null()) add_overlap(calibration_overlap, facts);
+    return facts;
+  };
+  if (!common.quiet) show_preflight(task, facts_of_task(), engine);
   std::vector<Sample> samples;
   Progress progress(task.name(), task.sample_count(), "samples");
   LATHE_OK(task.run(engine, {}, [&](Sample sample) -> Status {
-    if (lines) {
-      *lines += to_json(sample, task.name())
-                    .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                "\n";
-    }
     samples.push_back(std::move(sample));
     progress.advance();
     return {};
   }));
+  nlohmann::json facts = facts_of_task();
+  const auto warnings = [&] { return facts.value("warnings", nlohmann::json::array()); };
+  const size_t known = warnings().size();
+  LATHE_OK_IN(task.judge(samples, *engine.ops, facts), fmt::format("task '{}'", task.name()));
+  for (size_t i = known; i < warnings().size() && !common.quiet; ++i) {
+    fmt::print(stderr, "  warning: {}\n", warnings()[i].get<std::string>());
+  }
+  if (preflight) *preflight = facts;
+  for (const Sample& sample : samples) {
+    if (!lines) break;
+    *lines += to_json(sample, task.name())
+                  .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+              "\n";
+  }
   // Tasks deliver samples as they end; sums must not depend on that order.
   std::sort(samples.begin(), samples.end(),
             [](const Sample& a, const Sample& b) { return a.id < b.id; });
@@ -151,15 +173,14 @@ Result<int> evaluate(const Options& options, const Common& common) {
     const bool paired = base && task->name() != "divergence";
     std::vector<Sample> theirs;
     if (paired) {
-      LATHE_TRY(theirs, run_task(*task, *base, common, nullptr, nullptr));
+      LATHE_TRY(theirs, run_task(*task, *base, common, nullptr, nullptr, nullptr));
     }
     nlohmann::json overlap;
     if (calibration) {
       LATHE_TRY(overlap, calibration->of_files(task->input_files()));
     }
-    LATHE_TRY(const auto samples, run_task(*task, engine, common, overlap, &lines));
-    preflight[task->name()] = task->preflight();
-    if (!overlap.is_null()) add_overlap(overlap, preflight[task->name()]);
+    LATHE_TRY(const auto samples,
+              run_task(*task, engine, common, overlap, &lines, &preflight[task->name()]));
     for (Measurement& m : aggregate(*task, samples, paired ? &theirs : nullptr, common.seed)) {
       m.format = engine.model->format;
       rows.push_back(std::move(m));
@@ -176,6 +197,7 @@ Result<int> evaluate(const Options& options, const Common& common) {
   if (!common.json) {
     fmt::print("{}", terminal_rows(rows, colour_wanted()));
     show_comparison(rows);
+    fmt::print("{}", left_out_lines(preflight));
     if (match) fmt::print("{}\n", matched(rows[match->row], options.match, match->distance));
     return kDone;
   }
@@ -206,6 +228,10 @@ Body add_eval(CLI::App& app, const Common& common) {
   app.add_option("--set", options->settings, "TASK.PARAMETER=VALUE, repeatable")
       ->allow_extra_args(false);
   app.add_flag("--chat", options->chat, "Ask through the model's chat template");
+  app.add_option(
+      "--encoder", options->encoder,
+      "Score the coherence of answers and prompts with this sentence encoder: a MODEL, or "
+      "'auto'");
   app.add_option("--against", options->against,
                  "A baseline MODEL: paired comparisons, and the divergence of the predictions");
   app.add_option("--calibration", options->calibration,

@@ -61,12 +61,18 @@ class Task {
   // prepare().
   virtual std::string definition() const { return ""; }
   virtual std::vector<std::string> input_files() const = 0;
+  // The files of a model that scores the samples, where there is one.
+  virtual std::vector<std::string> judge_files() const { return {}; }
   // What a reader should know before trusting the numbers: tokenizer, BOS, prompt hash,
   // truncations.
   virtual nlohmann::json preflight() const = 0;
   // Runs every sample whose id is not in `done`.
   virtual Status run(const Engine& engine, const std::set<std::string>& done,
                      const SampleSink& sink) = 0;
+  // Adds the scores that another model gives to samples that run() made, those of an earlier start
+  // among them, and to `preflight`, this task's, what a reader should know of that. Needs no
+  // prepare(). Apart from run(), so that the memory of one model does not count as the other's.
+  virtual Status judge(std::span<Sample> samples, Ops& ops, nlohmann::json& preflight) const;
 };
 
 // One row of the registry.

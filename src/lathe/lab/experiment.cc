@@ -170,6 +170,24 @@ Status read_variants(const nlohmann::json& j, const nlohmann::ordered_json& orde
   return {};
 }
 
+// For every task that can take an encoder and names none of its own.
+Status read_encoder(const nlohmann::json& j, Experiment& e) {
+  if (!j.contains("encoder")) return {};
+  if (!j["encoder"].is_string()) return bad_input("'encoder' must be a name or a path");
+  bool taken = false;
+  const auto give = [&](std::vector<NamedParameters>& tasks) {
+    for (NamedParameters& task : tasks) {
+      if (!task.parameters.contains("encoder")) continue;
+      taken = true;
+      if (task.parameters["encoder"] == "") task.parameters["encoder"] = j["encoder"];
+    }
+  };
+  give(e.tasks);
+  for (VariantSpec& variant : e.variants) give(variant.tasks);
+  if (taken) return {};
+  return bad_input("'encoder' is given, but no task generates text");
+}
+
 Status read_cost(const nlohmann::json& j, Experiment& e) {
   if (!j.contains("cost")) return {};
   const auto& cost = j["cost"];
@@ -216,8 +234,8 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
   if (!j.is_object())
     return bad_input("an experiment is a list of keys: name, models, variants, tasks …");
   LATHE_OK(check_keys(j,
-                      {"name", "models", "baseline", "variants", "tasks", "probes", "cost", "track",
-                       "seed", "context", "kv"},
+                      {"name", "models", "baseline", "variants", "tasks", "probes", "encoder",
+                       "cost", "track", "seed", "context", "kv"},
                       "experiment"));
   Experiment e;
   if (!j.contains("name") || !j["name"].is_string()) return bad_input("'name' is missing");
@@ -229,6 +247,7 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
     e.models.push_back(model.get<std::string>());
   }
   LATHE_OK(read_variants(j, order, e));
+  LATHE_OK(read_encoder(j, e));
   LATHE_OK(read_track(j, e));
   LATHE_OK(read_cost(j, e));
   LATHE_TRY(const int64_t seed, whole_number(j, "seed", 0));

@@ -87,6 +87,44 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Sta
   return {};
 }
 
+// The scores that a model of its own gives to the samples, into samples.jsonl. Needs the log
+// closed. A task that cannot be judged has failed.
+Status judge_tasks(const nlohmann::json& tasks, const EngineOptions& options,
+                   const RunFolder& folder, JobWatch& watch, nlohmann::json& preflights,
+                   nlohmann::json& failures, nlohmann::json& timings) {
+  std::unique_ptr<Ops> ops;
+  SamplesByTask all;
+  for (const auto& entry : tasks) {
+    const auto name = entry["name"].get<std::string>();
+    LATHE_TRY(const auto task, make_task(name, entry["parameters"]));
+    // Judged by an earlier start, or failed.
+    if (!preflights.contains(name) || preflights[name].contains("coherence")) continue;
+    if (task->judge_files().empty()) continue;
+    const auto start = std::chrono::steady_clock::now();
+    if (!ops) {
+      LATHE_TRY(ops, make_ops(options));
+      LATHE_TRY(all, folder.samples());
+    }
+    std::vector<Sample>& samples = all[name];
+    const size_t known = preflights[name].value("warnings", nlohmann::json::array()).size();
+    watch.phase(name + " judged", std::ssize(samples), false);
+    if (const Status status = task->judge(samples, *ops, preflights[name]); !status.ok()) {
+      preflights.erase(name);
+      failures.push_back(named("task/" + name, status.error()));
+      continue;
+    }
+    const auto& warnings = preflights[name]["warnings"];
+    for (size_t i = known; i < warnings.size(); ++i) {
+      spdlog::warn("{}: {}", name, warnings[i].get<std::string>());
+    }
+    timings.push_back({{"name", "judge/" + name},
+                       {"seconds", seconds_since(start)},
+                       {"samples", std::ssize(samples)},
+                       {"timed", std::ssize(samples)}});
+  }
+  return ops ? folder.write_samples(all) : Status();
+}
+
 // The new rows beside those of an earlier start, which this start measured only in part: of two
 // peaks of memory the larger holds, of all else the newer.
 void merge_rows(const nlohmann::json& measured, nlohmann::json& rows) {
@@ -180,11 +218,11 @@ Status run_job(const std::string& path) {
   if (const std::string path = job.value("calibration", ""); !path.empty()) {
     LATHE_TRY(calibration, Overlap::with(path));
   }
-  LATHE_TRY(SampleLog log, SampleLog::open(folder));
+  LATHE_TRY(std::optional<SampleLog> log, SampleLog::open(folder));
   for (auto& t : part("timings", nlohmann::json::array())) timings.push_back(std::move(t));
   Job work{folder,
            samples,
-           log,
+           *log,
            watch,
            calibration,
            part("preflight", nlohmann::json::object()),
@@ -235,11 +273,19 @@ Status run_job(const std::string& path) {
     }
   }
   LATHE_OK(write_trace(engine, traced, folder, watch));
+  const int64_t parameters = engine.model->parameters;
+  const std::string format = engine.model->format;
+  // Last, and alone: the memory of what judges the answers is not the model's.
+  engine = {};
+  log.reset();
+  options.math = Math::kExact;
+  LATHE_OK(judge_tasks(job["tasks"], options, folder, watch, work.preflights, work.failures,
+                       work.timings));
   return folder.write("measured.json", {{"started_ms", started_ms},
                                         {"ended_ms", now_ms()},
                                         {"environment", environment},
-                                        {"parameters", engine.model->parameters},
-                                        {"format", engine.model->format},
+                                        {"parameters", parameters},
+                                        {"format", format},
                                         {"preflight", work.preflights},
                                         {"timings", work.timings},
                                         {"failures", work.failures},

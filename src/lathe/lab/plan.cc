@@ -7,6 +7,7 @@
 #include "lathe/backend/kv_cache.h"
 #include "lathe/base/suggest.h"
 #include "lathe/compress/predict.h"
+#include "lathe/eval/task.h"
 #include "lathe/generate/generator.h"
 #include "lathe/lab/forecast.h"
 #include "lathe/track/run_store.h"
@@ -77,6 +78,23 @@ int64_t parameters_of(const Checkpoint& source) {
   return count;
 }
 
+// What a model that judges the answers needs when the other one is gone: its weights, packed.
+int64_t judge_memory_of(const VariantSpec& variant) {
+  int64_t most = 0;
+  for (const NamedParameters& entry : variant.tasks) {
+    const auto task = make_task(entry.name, entry.parameters);
+    if (!task.ok()) continue;  // said by the run itself
+    int64_t bytes = 0;
+    for (const std::string& file : (*task)->judge_files()) {
+      std::error_code error;
+      const auto size = fs::file_size(file, error);
+      if (!error) bytes += static_cast<int64_t>(size);
+    }
+    most = std::max(most, bytes);
+  }
+  return most + kProcessBytes;
+}
+
 // Weights as they are stored, and the caches of as many sequences as the engine takes at once.
 int64_t memory_of(const Checkpoint& source, int64_t stored_bytes, int64_t context) {
   const GenerateOptions batching;
@@ -128,7 +146,8 @@ Result<std::vector<PlannedRun>> plan_sweep(const Experiment& experiment,
         const auto bytes = predicted_bytes(*source, variant->recipe);
         if (bytes.ok()) run.stored_bytes = *bytes;
         if (!bytes.ok()) run.problem = bytes.error().message;
-        run.memory_bytes = memory_of(*source, run.stored_bytes, experiment.context);
+        run.memory_bytes = std::max(memory_of(*source, run.stored_bytes, experiment.context),
+                                    judge_memory_of(*variant));
         const Forecast::Answer answer = forecast.ask(*variant, parameters_of(*source));
         run.seconds = run.state == "done" ? 0 : answer.seconds;
         run.basis = run.state == "done" ? "it is there" : answer.basis;

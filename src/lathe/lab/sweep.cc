@@ -141,13 +141,14 @@ class Sweep {
     return it->second;
   }
 
-  // The task's definition and data, by content: edited, they make its samples stale.
+  // The task's definition, data and judge, by content: edited, they make its samples stale.
   nlohmann::json inputs_of(const NamedParameters& entry) {
     nlohmann::json out = nlohmann::json::array();
     const auto task = make_task(entry.name, entry.parameters);
     if (!task.ok()) return out;
     out.push_back((*task)->definition());
     for (const std::string& file : (*task)->input_files()) out.push_back(file_hash(file));
+    for (const std::string& file : (*task)->judge_files()) out.push_back(file_hash(file));
     return out;
   }
 

@@ -223,7 +223,8 @@ Result<std::unique_ptr<const Checkpoint>> open_hf_checkpoint(const std::string& 
     }
     return file.find("lm_head.weight") != nullptr;
   };
-  if (!config.encoder && !description.json.contains("tie_word_embeddings")) config.tied = !has_head();
+  if (!config.encoder && !description.json.contains("tie_word_embeddings"))
+    config.tied = !has_head();
   return std::unique_ptr<const Checkpoint>(std::make_unique<HfCheckpoint>(
       directory, std::move(config), family, std::move(file), std::move(files), quantization));
 }

@@ -42,7 +42,7 @@ const Measurement* find(const Run& run, const std::string& task, const std::stri
 // Only the leading metrics of a task make columns; the rest is in run.json and the page.
 bool leads(const std::string& metric) {
   return metric == "f1" || metric == "exact_match" || metric == "strict_match" || metric == "ppl" ||
-         metric == "word_ppl";
+         metric == "word_ppl" || metric == "coherence";
 }
 
 std::optional<double> signed_value(const Run& run, const char* metric) {

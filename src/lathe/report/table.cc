@@ -117,6 +117,23 @@ std::string render(const std::vector<std::vector<Cell>>& rows, size_t left_colum
   return out;
 }
 
+// The same of a run, whose tasks hold their preflights.
+std::string left_out_of(const std::vector<Run>& runs) {
+  nlohmann::json preflights = nlohmann::json::object();
+  for (const Run& run : runs) {
+    for (const auto& task : run.tasks) {
+      if (!task.is_object() || !task.contains("preflight") || !task.contains("name") ||
+          !task["name"].is_string()) {
+        continue;
+      }
+      const auto& preflight = task["preflight"];
+      if (!preflight.is_object() || !preflight.contains("left_out")) continue;
+      preflights[task["name"].get<std::string>()]["left_out"] = preflight["left_out"];
+    }
+  }
+  return left_out_lines(preflights);
+}
+
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string out = "\"";
@@ -129,6 +146,18 @@ std::string csv_number(const std::optional<double>& value) {
 }
 
 }  // namespace
+
+std::string left_out_lines(const nlohmann::json& preflights) {
+  std::string out;
+  for (const auto& [task, preflight] : preflights.items()) {
+    if (!preflight.is_object() || !preflight.contains("left_out")) continue;
+    for (const auto& [metric, why] : preflight["left_out"].items()) {
+      if (!why.is_string()) continue;
+      out += fmt::format("{} {} is left out: {}\n", task, metric, one_line(why.get<std::string>()));
+    }
+  }
+  return out;
+}
 
 std::string human(double value, const std::string& unit) {
   if (!std::isfinite(value)) return fmt::format("{}", value);
@@ -201,7 +230,8 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
       "and its verdict at 95 %, corrected for the variants of a column (Holm); undecided, n: so "
       "many samples would decide a difference of this size\n";
   if (colour) legend = kDim + legend + kReset;
-  return render(rows, 3, colour) + legend + unknown_lines(comparison.unknown, "") + failures;
+  return render(rows, 3, colour) + legend + unknown_lines(comparison.unknown, "") +
+         left_out_of(comparison.runs) + failures;
 }
 
 std::string markdown_table(const Comparison& comparison) {
@@ -221,15 +251,21 @@ std::string markdown_table(const Comparison& comparison) {
     }
     out += "\n";
   }
-  std::string failures = unknown_lines(comparison.unknown, "- ");
+  std::string notes = unknown_lines(comparison.unknown, "- ");
+  const std::string left_out = left_out_of(comparison.runs);
+  for (size_t begin = 0; begin < left_out.size();) {
+    const size_t end = left_out.find('\n', begin) + 1;
+    notes += "- " + left_out.substr(begin, end - begin);
+    begin = end;
+  }
   for (const Run& run : comparison.runs) {
     if (run.status != "partial") continue;
     for (const auto& f : run.failures) {
       const auto text = [&](const char* key) { return one_line(f.value(key, "")); };
-      failures += fmt::format("- {}: {} failed: {}\n", run.id, text("name"), text("error"));
+      notes += fmt::format("- {}: {} failed: {}\n", run.id, text("name"), text("error"));
     }
   }
-  return failures.empty() ? out : out + "\n" + failures;
+  return notes.empty() ? out : out + "\n" + notes;
 }
 
 std::string csv_rows(const std::vector<Run>& runs) {

@@ -22,6 +22,12 @@ constexpr const char* kSamples = "samples.jsonl";
 constexpr const char* kHash = "hash";
 constexpr const char* kTaskHashes = "tasks.json";
 
+// A line of samples.jsonl.
+std::string line_of(const Sample& sample, const std::string& task) {
+  using Handler = nlohmann::json::error_handler_t;
+  return to_json(sample, task).dump(-1, ' ', false, Handler::replace) + "\n";
+}
+
 }  // namespace
 
 bool RunFolder::has(const std::string& name) const {
@@ -125,16 +131,17 @@ Status RunFolder::forget(const std::set<std::string>& tasks) const {
     LATHE_OK(write("measured.json", measured));
   }
   if (!has(kSamples)) return {};
-  LATHE_TRY(const SamplesByTask all, samples());
-  std::string kept;
-  using Handler = nlohmann::json::error_handler_t;
+  LATHE_TRY(SamplesByTask all, samples());
+  for (const std::string& task : tasks) all.erase(task);
+  return write_samples(all);
+}
+
+Status RunFolder::write_samples(const SamplesByTask& all) const {
+  std::string lines;
   for (const auto& [task, list] : all) {
-    if (tasks.contains(task)) continue;
-    for (const Sample& sample : list) {
-      kept += to_json(sample, task).dump(-1, ' ', false, Handler::replace) + "\n";
-    }
+    for (const Sample& sample : list) lines += line_of(sample, task);
   }
-  return write_atomically(file(kSamples), kept);
+  return write_atomically(file(kSamples), lines);
 }
 
 Result<SamplesByTask> RunFolder::samples() const {
@@ -185,8 +192,7 @@ SampleLog::~SampleLog() {
 }
 
 Status SampleLog::append(const Sample& sample, const std::string& task) {
-  using Handler = nlohmann::json::error_handler_t;
-  const std::string line = to_json(sample, task).dump(-1, ' ', false, Handler::replace) + "\n";
+  const std::string line = line_of(sample, task);
   size_t done = 0;
   while (done < line.size()) {
     const ssize_t wrote = ::write(descriptor_, line.data() + done, line.size() - done);

@@ -56,6 +56,8 @@ class RunFolder {
 
   // In file order.
   Result<SamplesByTask> samples() const;
+  // Instead of those that are there. Not while a SampleLog is open.
+  Status write_samples(const SamplesByTask& all) const;
 
  private:
   Status forget(const std::set<std::string>& tasks) const;

@@ -50,20 +50,39 @@ class DataGeneration : public GenerationTask {
     return prompt_files(*spec_, prompt_options(parameters()));
   }
 
-  std::vector<MetricDef> metrics() const override {
+ protected:
+  std::vector<MetricDef> scored_metrics() const override {
     std::vector<MetricDef> out;
     for (const auto& metric : spec_->text_metrics) {
+      if (!metric.metric.encoder.empty()) continue;
       out.insert(out.end(), metric.metric.rows.begin(), metric.metric.rows.end());
     }
     return out;
   }
 
- protected:
+  // The parameter goes before what the task file says.
+  std::string encoder() const override {
+    if (std::string given = text("encoder"); !given.empty()) return given;
+    for (const auto& metric : spec_->text_metrics) {
+      if (!metric.metric.encoder.empty()) return metric.metric.encoder;
+    }
+    return "";
+  }
+
+  std::map<std::string, std::string> compared(const std::string& generated) const override {
+    std::map<std::string, std::string> out;
+    for (const auto& metric : spec_->text_metrics) {
+      if (metric.metric.encoder.empty()) continue;
+      out[metric.metric.rows[0].name] = answer_for(metric, generated);
+    }
+    return out.empty() ? GenerationTask::compared(generated) : out;
+  }
+
   Result<std::vector<Item>> load() const override {
     LATHE_TRY(const auto rows, prompt_rows(*spec_, prompt_options(parameters()), &path_));
     std::vector<Item> items;
     for (const PromptedRow& row : rows) {
-      items.push_back({row.id, row.contexts[0], row.references, {}});
+      items.push_back({row.id, row.contexts[0], row.references, row.prompt});
     }
     return items;
   }
@@ -75,16 +94,20 @@ class DataGeneration : public GenerationTask {
     const auto references = item.gold.get<std::vector<std::string>>();
     Sample sample;
     for (const auto& metric : spec_->text_metrics) {
-      std::string answer = encode_utf8(python_strip(decode_utf8(generated)));
-      for (const auto& [name, filter] : spec_->filters) {
-        if (name == metric.filter) answer = filter.apply(generated);
-      }
-      metric.metric.score(references, answer, sample.scores);
+      if (!metric.metric.score) continue;
+      metric.metric.score(references, answer_for(metric, generated), sample.scores);
     }
     return sample;
   }
 
  private:
+  std::string answer_for(const TaskSpec::Metric& metric, const std::string& generated) const {
+    for (const auto& [name, filter] : spec_->filters) {
+      if (name == metric.filter) return filter.apply(generated);
+    }
+    return encode_utf8(python_strip(decode_utf8(generated)));
+  }
+
   Spec spec_;
   mutable std::string path_;
 };
@@ -327,7 +350,10 @@ TaskKind data_task_kind(std::shared_ptr<const TaskSpec> spec) {
       kind.defaults["shots_data"] = "";
     }
   }
-  if (spec->output == TaskOutput::kGenerate) kind.defaults["max_tokens"] = spec->max_tokens;
+  if (spec->output == TaskOutput::kGenerate) {
+    kind.defaults["max_tokens"] = spec->max_tokens;
+    kind.defaults["encoder"] = "";
+  }
   kind.create = [spec](nlohmann::json parameters) -> std::unique_ptr<Task> {
     if (spec->output == TaskOutput::kGenerate) {
       return std::make_unique<DataGeneration>(spec, std::move(parameters));

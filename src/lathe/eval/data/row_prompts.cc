@@ -81,6 +81,7 @@ class Prompter {
     if (spec_.contexts_expression.empty()) {
       LATHE_TRY(const std::string prompt, templates_[kPrompt].render(row));
       out.contexts = {context + prompt};
+      if (!context.empty()) out.prompt = prompt;
     } else {
       LATHE_TRY(out.contexts, texts_of(spec_.contexts_expression, row, "contexts"));
       for (std::string& c : out.contexts) c = context + c;

@@ -10,6 +10,7 @@ namespace lathe {
 // One row, ready to be asked.
 struct PromptedRow {
   std::string id;
+  std::string prompt;                      // of the row alone; empty where that is contexts[0]
   std::vector<std::string> contexts;       // one; several where each option has its own
   std::vector<std::string> continuations;  // the options, or the target, delimiter included
   std::vector<std::string> options;        // the same without, for lengths and for people

@@ -198,8 +198,10 @@ Status parse_metrics(const Json& json, TaskSpec& spec) {
     if (!options.is_null()) return bad_input("metric '{}' has no options", kind);
     spec.score_metrics.push_back(kind);
   }
-  std::set<std::string> rows;
+  std::set<std::string> rows, encoders;
   for (const auto& metric : spec.text_metrics) {
+    if (!metric.metric.encoder.empty()) encoders.insert(metric.metric.encoder);
+    if (encoders.size() > 1) return bad_input("metrics: a task has one encoder, these name two");
     for (const MetricDef& row : metric.metric.rows) {
       if (!rows.insert(row.name).second) {
         return bad_input("two metrics are called '{}'", row.name)

@@ -74,7 +74,7 @@ struct BuiltinTask {
 std::span<const BuiltinTask> builtin_tasks();
 
 // The task kind of a specification; its parameters are data, limit, shots, shots_data, prompt,
-// chat, max_tokens and batch, as far as its output has them.
+// chat, max_tokens, encoder and batch, as far as its output has them.
 TaskKind data_task_kind(std::shared_ptr<const TaskSpec> spec);
 
 }  // namespace lathe

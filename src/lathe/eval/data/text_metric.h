@@ -16,6 +16,8 @@ struct TextMetric {
                      std::map<std::string, double>& scores)>
       score;
   std::vector<MetricDef> rows;
+  // Of coherence, which has one row and no `score`: an encoder scores it later (Task::judge).
+  std::string encoder = {};
 };
 
 struct TextMetricKind {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "lathe/base/suggest.h"
+#include "lathe/eval/coherence.h"
 #include "lathe/eval/data/fields.h"
 #include "lathe/eval/data/pattern.h"
 #include "lathe/eval/data/text_metric.h"
@@ -214,6 +215,16 @@ Result<TextMetric> statistics_metric(const std::string&, const Json& options) {
   return metric;
 }
 
+Result<TextMetric> coherence_metric(const std::string& name, const Json& options) {
+  Fields fields(options, "coherence");
+  TextMetric metric;
+  LATHE_TRY(metric.encoder, fields.text("encoder", "auto"));
+  LATHE_OK(fields.finish());
+  if (metric.encoder.empty()) return bad_input("coherence: 'encoder' is empty");
+  metric.rows = {coherence_row(name)};
+  return metric;
+}
+
 }  // namespace
 
 const std::vector<TextMetricKind>& text_metric_kinds() {
@@ -226,6 +237,7 @@ const std::vector<TextMetricKind>& text_metric_kinds() {
       {"chrf", "as sacreBLEU", chrf_metric},
       {"chrf++", "as sacreBLEU with word order 2", chrf_plus_plus},
       {"ter", "translation edit rate as sacreBLEU", ter_metric},
+      {"coherence", "cosine of prompt and answer by a sentence encoder; encoder", coherence_metric},
       {"text_statistics", "distinct and repeated n-grams, entropy, length", statistics_metric},
   };
   return kinds;

@@ -1,5 +1,6 @@
 #include "lathe/eval/tasks/generation_task.h"
 
+#include "lathe/eval/coherence.h"
 #include "lathe/eval/tasks/prompt.h"
 
 namespace lathe {
@@ -51,6 +52,58 @@ Result<bool> GenerationTask::encode(const Engine& engine, Item& item) const {
   return true;
 }
 
+std::vector<MetricDef> GenerationTask::metrics() const {
+  std::vector<MetricDef> out = scored_metrics();
+  if (encoder().empty()) return out;
+  for (const auto& [row, answer] : compared("")) out.push_back(coherence_row(row));
+  return out;
+}
+
+std::vector<std::string> GenerationTask::judge_files() const {
+  return encoder().empty() ? std::vector<std::string>() : encoder_files(encoder());
+}
+
+Status GenerationTask::judge(std::span<Sample> samples, Ops& ops, nlohmann::json& preflight) const {
+  if (encoder().empty() || samples.empty()) return {};
+  LATHE_TRY(const auto files, find_encoder(encoder()));
+  if (!files) return {};  // said by prepare()
+  std::vector<ComparedTexts> texts;
+  for (Sample& sample : samples) {
+    const auto text_of = [&](const char* key) { return sample.detail.value(key, std::string()); };
+    const std::string own = text_of("own_prompt");
+    for (auto& [row, answer] : compared(text_of("prediction"))) {
+      texts.push_back({&sample, row, own.empty() ? text_of("prompt") : own, answer});
+    }
+  }
+  LATHE_TRY(const nlohmann::json facts, score_coherence(*files, ops, texts));
+  const auto warn = [&](const char* key, const char* what) {
+    const auto count = facts[key].get<int64_t>();
+    if (count == 0) return;
+    preflight["warnings"].push_back(fmt::format(
+        "coherence takes the beginning of {} of {} {}, which are longer than the encoder's "
+        "{} tokens",
+        count, texts.size(), what, files->max_tokens));
+  };
+  warn("prompts_cut", "prompts");
+  warn("answers_cut", "answers");
+  preflight["coherence"] = facts;
+  return {};
+}
+
+// Refuses an encoder that cannot be used before anything is generated.
+Status GenerationTask::check_encoder(Preflight& preflight) const {
+  if (encoder().empty()) return {};
+  LATHE_TRY_IN(const auto files, find_encoder(encoder()), fmt::format("task '{}'", name_));
+  if (files) return {};
+  nlohmann::json left_out = nlohmann::json::object();
+  for (const auto& [row, answer] : compared("")) {
+    left_out[row] = no_encoder();
+    preflight.warn(fmt::format("{} is left out: {}", row, no_encoder()));
+  }
+  preflight.set("left_out", left_out);
+  return {};
+}
+
 Status GenerationTask::prepare(const Engine& engine) {
   LATHE_TRY_IN(items_, load(), fmt::format("task '{}'", name_));
   Preflight preflight(engine, parameters_["chat"].get<bool>());
@@ -59,6 +112,7 @@ Status GenerationTask::prepare(const Engine& engine) {
     preflight.prompt(item.request.prompt, truncated);
   }
   add_facts(preflight);
+  LATHE_OK(check_encoder(preflight));
   preflight_ = preflight.report();
   return {};
 }
@@ -80,6 +134,9 @@ Status GenerationTask::run(const Engine& engine, const std::set<std::string>& do
     Sample sample = score(item, completion.text);
     sample.id = item.id;
     sample.detail["prompt"] = item.prompt;
+    if (!item.own_prompt.empty() && !encoder().empty()) {
+      sample.detail["own_prompt"] = item.own_prompt;
+    }
     sample.detail["prediction"] = completion.text;
     sample.detail["gold"] = item.gold;
     sample.detail["finish"] = completion.finish;

@@ -11,7 +11,7 @@ class Gsm8kTask : public GenerationTask {
  public:
   explicit Gsm8kTask(nlohmann::json parameters) : GenerationTask("gsm8k", std::move(parameters)) {}
 
-  std::vector<MetricDef> metrics() const override {
+  std::vector<MetricDef> scored_metrics() const override {
     const auto percent = [](const char* name) {
       return MetricDef{name, MetricDef::Kind::kMean, name, "", 100, "%", "higher"};
     };
@@ -34,7 +34,9 @@ class Gsm8kTask : public GenerationTask {
     for (const Gsm8kProblem& p : problems) {
       Item item;
       item.id = p.id;
-      item.prompt = shots + "Question: " + p.question + "\nAnswer:";
+      const std::string own = "Question: " + p.question + "\nAnswer:";
+      item.prompt = shots + own;
+      if (!shots.empty()) item.own_prompt = own;
       item.gold = nlohmann::json::array({p.answer});
       items.push_back(std::move(item));
     }
@@ -77,6 +79,7 @@ TaskKind gsm8k_task() {
            {"shots", 0},
            {"shots_data", ""},
            {"chat", false},
+           {"encoder", ""},
            {"max_tokens", 256},
            {"batch", 16}},
           [](nlohmann::json p) -> std::unique_ptr<Task> {

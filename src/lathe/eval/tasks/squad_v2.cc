@@ -17,7 +17,7 @@ class SquadTask : public GenerationTask {
   explicit SquadTask(nlohmann::json parameters)
       : GenerationTask("squad_v2", std::move(parameters)) {}
 
-  std::vector<MetricDef> metrics() const override {
+  std::vector<MetricDef> scored_metrics() const override {
     const auto percent = [](const char* name) {
       return MetricDef{name, MetricDef::Kind::kMean, name, "", 100, "%", "higher"};
     };
@@ -121,6 +121,7 @@ TaskKind squad_v2_task() {
            {"prompt", "Context: {context}\nQuestion: {question}\nAnswer:"},
            {"no_answer_probability", false},
            {"chat", false},
+           {"encoder", ""},
            {"max_tokens", 32},
            {"batch", 16}},
           [](nlohmann::json p) -> std::unique_ptr<Task> {
