@@ -82,7 +82,7 @@ class Compressor {
     }
     for (const MatrixPlan& plan : plans_) {
       for (const PartSpec& part : plan.stored->parts(plan.info.rows, plan.info.cols)) {
-        tensors.push_back({plan.info.name + "." + part.name, part.dtype, part.shape});
+        tensors.push_back({plan.info.name + "." + part.name, part.dtype, part.shape, part.varies});
       }
     }
     tensors.insert(transforming_ ? tensors.end() : tensors.begin(), vectors.begin(), vectors.end());

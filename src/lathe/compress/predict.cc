@@ -1,5 +1,7 @@
 #include "lathe/compress/predict.h"
 
+#include <algorithm>
+
 #include "lathe/compress/plan.h"
 
 namespace lathe {
@@ -7,7 +9,11 @@ namespace lathe {
 Result<int64_t> predicted_bytes(const Checkpoint& source, const Recipe& recipe) {
   LATHE_TRY_IN(const std::vector<MatrixPlan> plans, make_plan(source, recipe), source.path());
   int64_t bytes = 0;
-  for (const MatrixPlan& plan : plans) bytes += plan.stored->bytes(plan.info.rows, plan.info.cols);
+  for (const MatrixPlan& plan : plans) {
+    double zeros = 0;
+    for (const StepTarget& step : plan.steps) zeros = std::max(zeros, step.sparsity);
+    bytes += plan.stored->bytes(plan.info.rows, plan.info.cols, zeros);
+  }
   for (const VectorInfo& info : vectors_of(source.config())) {
     if (!info.optional || source.has(info.name)) {
       bytes += info.size * static_cast<int64_t>(sizeof(float));

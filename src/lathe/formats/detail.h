@@ -32,6 +32,9 @@ enum class Kind : uint32_t {
   kInt3 = 10,
   kMxfp4 = 11,
   kNvfp4 = 12,
+  kSparse = 32,
+  kSparse24 = 33,
+  kSparse48 = 34,
 };
 constexpr uint32_t make_id(Kind kind, uint32_t parameters) {
   return static_cast<uint32_t>(kind) | (parameters << 8);

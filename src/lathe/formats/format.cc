@@ -1,5 +1,7 @@
 #include "lathe/formats/format.h"
 
+#include <cmath>
+
 #include "lathe/formats/layouts.h"
 
 namespace lathe {
@@ -10,9 +12,12 @@ int64_t PartSpec::bytes() const {
   return total;
 }
 
-int64_t Format::bytes(int64_t rows, int64_t cols) const {
+int64_t Format::bytes(int64_t rows, int64_t cols, double zeros) const {
   int64_t total = 0;
-  for (const PartSpec& part : parts(rows, cols)) total += part.bytes();
+  for (const PartSpec& part : parts(rows, cols)) {
+    total +=
+        part.varies ? std::llround(static_cast<double>(part.bytes()) * (1 - zeros)) : part.bytes();
+  }
   return total;
 }
 

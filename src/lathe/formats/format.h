@@ -22,6 +22,9 @@ struct PartSpec {
   std::string name;  // suffix in the checkpoint: "weight", "weight.absmax", "weight.scale", …
   DType dtype;
   std::vector<int64_t> shape;
+  // The shape is the most that there can be, of one-byte elements; how much of it is stored follows
+  // from the weights (sparse layouts).
+  bool varies = false;
   int64_t bytes() const;
 };
 
@@ -40,6 +43,7 @@ enum class Encoding : uint8_t {
   kCodebook4,  // NF4, FP4: 16-entry table, absmax per block of the flattened matrix
   kMicro,      // MXFP4, NVFP4: E2M1 elements, a scale of 8 bits per block of a row
   kGguf,       // a ggml block type, as it lies in a GGUF file
+  kSparse,     // the codes of another format without those that stand for 0 (sparse.h)
 };
 
 class Format {
@@ -64,6 +68,9 @@ class Format {
   // nearest.
   virtual void encode(const float* weights, int64_t rows, int64_t cols,
                       std::span<uint8_t* const> out) const = 0;
+  // Parts that vary are encoded into buffers of the most bytes they can have, zeros behind; this
+  // cuts them to what they hold.
+  virtual void trim(std::vector<Bytes>& /*parts*/, int64_t /*rows*/, int64_t /*cols*/) const {}
   // True when every part has one equal slice per row, encoded from that row alone, so that ranges
   // of rows may be encoded at the same time. False where blocks run across the ends of rows.
   virtual bool rows_independent() const { return true; }
@@ -74,7 +81,8 @@ class Format {
   // bounds, and no decoded weight is NaN or infinite.
   virtual Status validate(std::span<const Bytes> parts, int64_t rows, int64_t cols) const = 0;
 
-  int64_t bytes(int64_t rows, int64_t cols) const;
+  // `zeros`: the share of the weights that are 0, of which parts that vary make use.
+  int64_t bytes(int64_t rows, int64_t cols, double zeros = 0) const;
   double bits_per_weight(int64_t rows, int64_t cols) const;
 };
 

@@ -8,15 +8,18 @@
 #include "lathe/formats/bits.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/layouts.h"
+#include "lathe/formats/sparse.h"
 
 namespace lathe {
 
 using formats::ceil_div;
 using formats::round_even;
 
-Result<GroupGrid> GroupGrid::create(const FormatPtr& format, int64_t rows, int64_t cols) {
-  LATHE_OK(format->supports(rows, cols));
+Result<GroupGrid> GroupGrid::create(const FormatPtr& stored_as, int64_t rows, int64_t cols) {
+  LATHE_OK(stored_as->supports(rows, cols));
+  const FormatPtr format = dense_format(stored_as);
   GroupGrid grid;
+  grid.stored_as_ = stored_as;
   grid.format_ = format;
   grid.rows_ = rows;
   grid.cols_ = cols;
@@ -282,7 +285,10 @@ Result<WeightMatrix> GroupGrid::encode(const float* values, const std::vector<Gr
       formats::store(buffers[1], at, scb ? scale * 127.0f : scale);
     }
   }
-  return WeightMatrix::create(format_, rows_, cols_, std::move(parts), where);
+  LATHE_TRY(WeightMatrix dense,
+            WeightMatrix::create(format_, rows_, cols_, std::move(parts), where));
+  if (stored_as_ == format_) return dense;
+  return to_sparse(stored_as_, dense, where);
 }
 
 }  // namespace lathe

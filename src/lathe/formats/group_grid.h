@@ -32,8 +32,8 @@ struct FitWeight {
 class GroupGrid {
  public:
   // int8, int4, int3, int2 and the codebook formats without double quantization whose blocks end
-  // with the rows; the error says what would do.
-  static Result<GroupGrid> create(const FormatPtr& format, int64_t rows, int64_t cols);
+  // with the rows, and sparse layouts of these; the error says what would do.
+  static Result<GroupGrid> create(const FormatPtr& stored_as, int64_t rows, int64_t cols);
 
   int64_t group() const { return group_; }    // columns
   int64_t groups() const { return groups_; }  // per row
@@ -64,7 +64,7 @@ class GroupGrid {
   void store_codes(const float* values, const std::vector<GridGroup>& groups, int64_t row,
                    uint8_t* out) const;
 
-  FormatPtr format_;
+  FormatPtr format_, stored_as_;  // dense, and perhaps a sparse layout of it
   int64_t rows_ = 0, cols_ = 0, group_ = 0, groups_ = 0;
   bool codebook_ = false, asymmetric_ = false, half_scale_ = false, offset_ = false;
   int bits_ = 4;

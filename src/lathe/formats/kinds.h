@@ -16,6 +16,9 @@ FormatKind nf4_kind();
 FormatKind fp4_kind();
 FormatKind mxfp4_kind();
 FormatKind nvfp4_kind();
+FormatKind sparse_kind();
+FormatKind sparse24_kind();
+FormatKind sparse48_kind();
 std::vector<FormatKind> gguf_kinds();
 
 }  // namespace lathe::formats

@@ -44,6 +44,7 @@ Result<WeightMatrix> WeightMatrix::encode(FormatPtr format, const float* weights
   } else {
     encode_rows(0, rows);
   }
+  format->trim(matrix.parts_, rows, cols);
   // Finite weights can still lie outside what the format can hold (70000 in f16).
   if (const Status valid = format->validate(matrix.parts_, rows, cols); !valid.ok()) {
     return bad_input("{}: the weights do not fit format {}: {}", where, format->spec(),

@@ -57,6 +57,8 @@ class SafetensorsWriter {
     std::string name;
     DType dtype;
     std::vector<int64_t> shape;
+    // The shape {n} of one-byte elements is the most: append() says how many there are.
+    bool varies = false;
   };
   // Refuses names that come twice, and (kFailed) what the disk cannot hold.
   static Result<SafetensorsWriter> create(const std::string& path, std::vector<Declared> tensors,
@@ -65,7 +67,8 @@ class SafetensorsWriter {
   SafetensorsWriter& operator=(SafetensorsWriter&&) noexcept;
   ~SafetensorsWriter();  // removes the temporary file unless finished
 
-  // The bytes of the next declared tensor, whole: a wrong size is our own bug.
+  // The bytes of the next declared tensor, whole: a wrong size is our own bug. Tensors that vary
+  // stand at the end of the file, and the header is written last.
   Status append(std::span<const uint8_t> bytes);
   // All declared tensors must have been appended.
   Status finish();

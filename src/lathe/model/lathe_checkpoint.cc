@@ -41,10 +41,13 @@ class LatheCheckpoint : public Checkpoint {
       const std::string tensor_name = name + "." + part.name;
       const StoredTensor* tensor = file_.find(tensor_name);
       if (!tensor) return not_found("{}: tensor '{}' is missing", path(), tensor_name);
-      if (tensor->dtype != part.dtype || tensor->shape != part.shape) {
-        return bad_input("{}: tensor '{}' is {} [{}], format {} needs {} [{}]", path(), tensor_name,
-                         name_of(tensor->dtype), fmt::join(tensor->shape, ", "),
-                         stored.format->spec(), name_of(part.dtype), fmt::join(part.shape, ", "));
+      const bool fits = part.varies ? tensor->shape.size() == 1 && tensor->shape[0] <= part.shape[0]
+                                    : tensor->shape == part.shape;
+      if (tensor->dtype != part.dtype || !fits) {
+        return bad_input("{}: tensor '{}' is {} [{}], format {} needs {} [{}{}]", path(),
+                         tensor_name, name_of(tensor->dtype), fmt::join(tensor->shape, ", "),
+                         stored.format->spec(), name_of(part.dtype), part.varies ? "up to " : "",
+                         fmt::join(part.shape, ", "));
       }
       parts.push_back(tensor->bytes);
     }

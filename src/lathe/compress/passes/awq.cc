@@ -11,6 +11,7 @@
 
 #include "lathe/compress/passes/list.h"
 #include "lathe/compress/work_block.h"
+#include "lathe/formats/sparse.h"
 
 namespace lathe {
 namespace {
@@ -71,7 +72,7 @@ class AwqRun : public PassRun {
     for (const std::string& name : fold.consumers) {
       const FormatPtr format = block.stored_as(name);
       if (!format->can_encode()) return false;
-      rounded |= format->encoding() != Encoding::kFloat;
+      rounded |= code_encoding(format) != Encoding::kFloat;
     }
     return rounded && (fold.producer.empty() || block.stored_as(fold.producer)->can_encode());
   }
@@ -81,7 +82,7 @@ class AwqRun : public PassRun {
     LATHE_TRY(const OutputLoss loss, OutputLoss::create(*stats, pool_));
     std::vector<AwqMatrix> matrices;
     for (const std::string& name : fold.consumers) {
-      if (block.stored_as(name)->encoding() == Encoding::kFloat) continue;
+      if (code_encoding(block.stored_as(name)) == Encoding::kFloat) continue;
       LATHE_TRY(std::vector<float> all, block.weights(name, pool_));
       matrices.push_back(sampled(std::move(all), block.info(name), block.stored_as(name)));
     }

@@ -7,6 +7,7 @@
 #include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/list.h"
 #include "lathe/compress/passes/sparse.h"
+#include "lathe/formats/sparse.h"
 
 namespace lathe {
 namespace {
@@ -22,7 +23,8 @@ class GptqRun : public PassRun {
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
     const int64_t rows = matrix.info().rows, cols = matrix.info().cols;
-    if (target.format->encoding() == Encoding::kFloat) return matrix.quantize(target.format, pool_);
+    if (code_encoding(target.format) == Encoding::kFloat)
+      return matrix.quantize(target.format, pool_);
     LATHE_TRY(const GroupGrid grid, GroupGrid::create(target.format, rows, cols));
     LATHE_TRY(const InverseFactor factor,
               inverse_factor(matrix.stats(), damping_, act_order_, pool_));
@@ -74,7 +76,7 @@ Result<std::unique_ptr<PassRun>> start_gptq(const PassSetup& setup) {
 
 // Float formats are only rounded to.
 Status supports_gptq(const FormatPtr& format, int64_t rows, int64_t cols) {
-  if (format->encoding() == Encoding::kFloat) return {};
+  if (code_encoding(format) == Encoding::kFloat) return {};
   LATHE_OK_IN(GroupGrid::create(format, rows, cols), "gptq");
   return {};
 }

@@ -1,4 +1,5 @@
 #include "lathe/compress/passes/group_pass.h"
+#include "lathe/formats/sparse.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +7,7 @@
 namespace lathe {
 
 Status supports_groups(const FormatPtr& format, int64_t rows, int64_t cols) {
-  if (format->encoding() == Encoding::kFloat) return {};
+  if (code_encoding(format) == Encoding::kFloat) return {};
   LATHE_OK(GroupGrid::create(format, rows, cols));
   return {};
 }
@@ -14,7 +15,7 @@ Status supports_groups(const FormatPtr& format, int64_t rows, int64_t cols) {
 Status round_groups(WorkMatrix& matrix, const FormatPtr& format, ThreadPool& pool,
                     const std::function<GridGroup(const GroupGrid& grid, const float* x,
                                                   int64_t begin, int64_t count)>& fit) {
-  if (format->encoding() == Encoding::kFloat) return matrix.quantize(format, pool);
+  if (code_encoding(format) == Encoding::kFloat) return matrix.quantize(format, pool);
   const int64_t rows = matrix.info().rows, cols = matrix.info().cols;
   LATHE_TRY(const GroupGrid grid, GroupGrid::create(format, rows, cols));
   const float* now = matrix.weights(pool);

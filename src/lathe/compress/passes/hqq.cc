@@ -8,6 +8,7 @@
 #include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/group_pass.h"
 #include "lathe/compress/passes/list.h"
+#include "lathe/formats/sparse.h"
 
 namespace lathe {
 namespace {
@@ -41,7 +42,7 @@ Result<std::unique_ptr<PassRun>> start_hqq(const PassSetup& setup) {
 }
 
 Status supports_hqq(const FormatPtr& format, int64_t rows, int64_t cols) {
-  if (format->encoding() == Encoding::kFloat) return {};
+  if (code_encoding(format) == Encoding::kFloat) return {};
   const auto grid = GroupGrid::create(format, rows, cols);
   if (grid.ok() && grid->has_offset()) return {};
   return unsupported("hqq: format {} has no offset to be chosen", format->spec())

@@ -5,6 +5,7 @@
 #include "lathe/compress/passes/format_parameter.h"
 #include "lathe/compress/passes/list.h"
 #include "lathe/formats/gguf_types.h"
+#include "lathe/formats/sparse.h"
 
 namespace lathe {
 namespace {
@@ -14,7 +15,8 @@ class ImatrixRun : public PassRun {
   explicit ImatrixRun(ThreadPool& pool) : pool_(pool) {}
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
-    if (target.format->encoding() == Encoding::kFloat) return matrix.quantize(target.format, pool_);
+    if (code_encoding(target.format) == Encoding::kFloat)
+      return matrix.quantize(target.format, pool_);
     const std::vector<float> importance = matrix.stats().mean_square();
     LATHE_TRY(WeightMatrix stored,
               encode_weighted(target.format, matrix.weights(pool_), matrix.info().rows,
@@ -32,7 +34,8 @@ Result<std::unique_ptr<PassRun>> start_imatrix(const PassSetup& setup) {
 }
 
 Status supports_imatrix(const FormatPtr& format, int64_t /*rows*/, int64_t /*cols*/) {
-  if (format->encoding() == Encoding::kFloat || format->encoding() == Encoding::kGguf) return {};
+  if (code_encoding(format) == Encoding::kFloat || code_encoding(format) == Encoding::kGguf)
+    return {};
   return unsupported("imatrix: format {} is not one of the ggml block types", format->spec())
       .with_hint("use q4_k or another of them, or method gptq for this format");
 }
