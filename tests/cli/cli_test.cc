@@ -118,12 +118,32 @@ TEST_F(CliSweep, WritesEveryOutputAndResumesToTheSameDigits) {
   EXPECT_EQ(result_of("int4"), digits);
 }
 
-TEST_F(CliSweep, LatencyProbeLeavesATraceAndAMemoryTimeline) {
+TEST_F(CliSweep, SlowLatencyProbeLeavesATraceATimelineAndSharesOfTheCeilings) {
   test::write_file(folder_.file("x.yaml"),
                    "name: x\nmodels: [" + model() +
                        "]\nvariants: {fp16: {format: f16}}\n"
                        "probes: [{latency: {prompt: 8, generate: 4, repetitions: 1}}]\n");
-  ASSERT_EQ(sweep().code, 0);
+  ::setenv("LATHE_POWERCAP", folder_.path().c_str(), 1);  // a tree without counters
+  const Outcome outcome = sweep();
+  ::unsetenv("LATHE_POWERCAP");
+  ASSERT_EQ(outcome.code, 0);
+  EXPECT_NE(
+      outcome.out.find("unknown joules_per_token, joules_per_prompt_token: " + folder_.path()),
+      std::string::npos)
+      << outcome.out;
+  std::map<std::string, nlohmann::json> rows;
+  const auto run_json =
+      nlohmann::json::parse(read_text(folder_.file("runs/x/fp16/run.json")).value());
+  for (const auto& row : run_json["results"]) {
+    rows[row["task"].get<std::string>() + "/" + row["metric"].get<std::string>()] = row;
+  }
+  EXPECT_GT(rows["roofline/decode_percent_of_read"]["value"].get<double>(), 0);
+  EXPECT_GT(rows["roofline/prefill_gflop_per_s"]["value"].get<double>(), 0);
+  EXPECT_TRUE(rows["latency/joules_per_token"]["value"].is_null());
+  EXPECT_TRUE(rows["latency/joules_per_token"]["unknown"].is_string());
+  const auto ceilings =
+      nlohmann::json::parse(read_text(folder_.file("runs/ceilings.json")).value());
+  EXPECT_EQ(ceilings.size(), 1u);
   const auto read = [&](const char* name) {
     return nlohmann::json::parse(
         read_text(folder_.file(std::string("runs/x/fp16/") + name)).value());
