@@ -2,8 +2,9 @@
 //
 // Decode: one token through the matrices of TinyLlama-1.1B (22 layers, hidden 2048, feed-forward
 // 5632, key/value width 256, vocabulary 32000). `read_share` is the bytes held by the packed
-// weights per second over the measured read bandwidth. Prefill: 512 tokens times one 2048 × 2048
-// matrix; `flop_share` is over the measured peak.
+// weights per second over the measured read bandwidth. Prefill: many tokens times one 2048 × 2048
+// matrix; `flop_share` is over the measured peak of f32, `int8_share` and `bf16_share` over those
+// of the narrow types where the machine has units for them.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -116,6 +117,11 @@ void prefill(benchmark::State& state, Isa isa, const std::string& spec, int64_t 
   state.counters["GFLOP_per_s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
   state.counters["flop_share"] =
       benchmark::Counter(flops / peak_flops(isa), benchmark::Counter::kIsRate);
+  for (const Ceilings::Peak& peak : ceilings().peaks) {
+    if (peak.unit != name_of(isa)) continue;
+    state.counters[peak.type + "_share"] =
+        benchmark::Counter(flops / peak.ops_per_s, benchmark::Counter::kIsRate);
+  }
 }
 
 void attention(benchmark::State& state, Isa isa, KvType type, int64_t start, int64_t rows) {
@@ -200,8 +206,8 @@ int main(int argc, char** argv) {
             [=](benchmark::State& s) { decode(s, isa, spec, tokens); });
       }
     }
-    for (const char* spec :
-         {"f32", "bf16", "int8:row", "int4:g128", "nf4:b64", "q4_k", "q6_k", "q2_k"}) {
+    for (const char* spec : {"f32", "bf16", "int8:row", "int4:row", "int4:g128", "int4:g128,asym",
+                             "nf4:b64", "q4_0", "q8_0", "q4_k", "q6_k", "q2_k"}) {
       for (const int64_t tokens : {8, 16, 32, 64, 128, 512}) {
         add(fmt::format("prefill/{}/{}/{}", name_of(isa), spec, tokens),
             [=](benchmark::State& s) { prefill(s, isa, spec, tokens); });
