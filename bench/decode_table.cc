@@ -136,8 +136,8 @@ void step(Ops& ops, const Model& model, const Tensor& x, const Tensor& f) {
   ops.linear(model.head, x);
 }
 
-void measure(const Arguments& a, Isa isa, const std::shared_ptr<ThreadPool>& pool,
-             ReadMeter& meter, const Shape& s, const std::string& spec) {
+void measure(const Arguments& a, Isa isa, const std::shared_ptr<ThreadPool>& pool, ReadMeter& meter,
+             const Shape& s, const std::string& spec) {
   const FormatPtr format = parse_format(spec).value();
   if (!format->supports(s.hidden, s.ffn).ok() || !format->supports(s.ffn, s.hidden).ok()) return;
   const auto ops = make_cpu_ops(isa, pool);

@@ -30,8 +30,8 @@ struct Ceilings {
   std::vector<Peak> peaks;
 };
 
-// Reads a block of 256 MB in huge pages with all threads of a pool, which must outlive it. Rates are
-// in bytes per second.
+// Reads a block of 256 MB in huge pages with all threads of a pool, which must outlive it. Rates
+// are in bytes per second.
 class ReadMeter {
  public:
   // Finds the fastest of several ways: one stream or more per thread, with and without prefetches.

@@ -10,7 +10,7 @@
 namespace lathe::cpu {
 namespace {
 
-constexpr int64_t kKeyBlock = 64;   // keys of one step of the softmax
+constexpr int64_t kKeyBlock = 64;    // keys of one step of the softmax
 constexpr int64_t kLongBlock = 256;  // the same for few rows, whose step costs as much as many's
 constexpr int64_t kFewRows = 16;
 constexpr int64_t kQueryRows = 48;  // query rows (tokens × heads of a group) of a task, about

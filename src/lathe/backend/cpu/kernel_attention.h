@@ -30,7 +30,9 @@ LANE F load_bf16(const void* p) {
 }
 
 template <KvCode kCode>
-constexpr int64_t kKvBytes = kCode == KvCode::kF32 ? 4 : kCode == KvCode::kInt8 ? 1 : 2;
+constexpr int64_t kKvBytes = kCode == KvCode::kF32    ? 4
+                             : kCode == KvCode::kInt8 ? 1
+                                                      : 2;
 
 template <KvCode kCode>
 LANE F load_kv(const uint8_t* p, int64_t element) {
@@ -63,8 +65,8 @@ LANE void kv_sums(const KvTile& t, int64_t panel, const float* x, int64_t ldx, f
     }
   }
   const uint8_t* data = static_cast<const uint8_t*>(t.data);
-  // Keys: the panels after these; values: rows some hundred nanoseconds ahead. Long caches come from
-  // memory, and the arithmetic hides that only if it is asked for early.
+  // Keys: the panels after these; values: rows some hundred nanoseconds ahead. Long caches come
+  // from memory, and the arithmetic hides that only if it is asked for early.
   const int64_t ahead = t.panel_stride > t.stride ? kPanels * t.panel_stride : 16 * t.stride;
   for (int64_t k = 0; k < t.depth; ++k) {
     F w[kPanels];

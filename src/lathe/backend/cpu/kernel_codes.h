@@ -74,19 +74,32 @@ LANE void step(const Tables& tables, const uint8_t* p, const uint8_t* panel_high
 // The map of nested absmax (layouts.h: dynamic_map). With code − 127 = ±j and j in [2^d, 2^(d+1))
 // it is ±10^(d−6)·(0.1 + 0.9·(j + ½ − 2^d) / 2^d), or ±1 at j = 128: linear in j between powers of
 // two. By the low four bits of the exponent of j, d + 127.
-constexpr float kMapAt[16] = {
-    -0.575e-5f, -0.6875e-4f, -0.74375e-3f, -0.771875e-2f, -0.7859375e-1f, -0.79296875f, 1, 0, 0, 0,
-    0,          0,           0,            0,             0,              -0.35e-6f};
+constexpr float kMapAt[16] = {-0.575e-5f,
+                              -0.6875e-4f,
+                              -0.74375e-3f,
+                              -0.771875e-2f,
+                              -0.7859375e-1f,
+                              -0.79296875f,
+                              1,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              -0.35e-6f};
 constexpr float kMapSlope[16] = {
-    0.45e-5f, 0.225e-4f, 0.1125e-3f, 0.05625e-2f, 0.028125e-1f, 0.0140625f, 0, 0, 0, 0,
-    0,        0,         0,          0,           0,            0.9e-6f};
+    0.45e-5f, 0.225e-4f, 0.1125e-3f, 0.05625e-2f, 0.028125e-1f, 0.0140625f, 0, 0, 0, 0, 0,
+    0,        0,         0,          0,           0.9e-6f};
 
 LANE F nested_map(const uint8_t* codes) {
   const F j = sub(load_u8(codes), set1(127.0f));
   const F size = max(j, sub(zero(), j));
   const I index = exponent_of(size);
-  const F value = fma(lookup(load_table(kMapSlope), index), size,
-                      lookup(load_table(kMapAt), index));
+  const F value =
+      fma(lookup(load_table(kMapSlope), index), size, lookup(load_table(kMapAt), index));
   return mul(value, max(min(j, set1(1.0f)), set1(-1.0f)));
 }
 

@@ -80,7 +80,7 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
   constexpr int kTogether = kHigh > 0 && kOfVector > kGroup ? kOfVector / kGroup : 1;
   // Scales are asked for as early as the codes that they belong to: nobody else would, they are a
   // line in thirty.
-  constexpr int64_t kAhead = kPrefetch / (kGroup / 8 * kStepBytes<kCodes>) * kPanel;
+  constexpr int64_t kAhead = kPrefetch / (kGroup / 8 * kStepBytes<kCodes>)*kPanel;
   constexpr int64_t kScaleBytes = kKind == Scales::kF32 ? 4 : kKind == Scales::kF16 ? 2 : 1;
   constexpr int64_t kHighAhead = kPrefetch * kHigh / (kCodes == Codes::kInt2 ? 2 : 4);
   using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, kHigh, kBook>>;
@@ -121,9 +121,9 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
           if constexpr (kUnits < kColumns) {
             if constexpr (kOfVector == kUnits) high = load_int(high_plane + 64);
             constexpr int kNext = kOfVector == kUnits ? 0 : 8 / 2;
-            quads<kCodes, kHigh, kBook, 0, kQuads, kNext>(
-                book, p + kUnits / 8 * kStepBytes<kCodes>, high, highs + kUnits, lows + kUnits,
-                products);
+            quads<kCodes, kHigh, kBook, 0, kQuads, kNext>(book, p + kUnits / 8 * kStepBytes<kCodes>,
+                                                          high, highs + kUnits, lows + kUnits,
+                                                          products);
           }
           high_plane += kTogether > 1 && kHighAt == 0 ? 0 : kColumns * kTogether / kOfVector * 64;
         }
@@ -227,7 +227,7 @@ bool row_of_size(const PackedView* w, int64_t begin, int64_t end, const Quantize
 template <Codes kCodes, int kHigh, bool kBook, bool kOffset>
 bool row_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
             const float* bias, float* y) noexcept {
-#define LATHE_ROW(kind, ...)                                                                    \
+#define LATHE_ROW(kind, ...) \
   row_of_size<kCodes, kHigh, kBook, kOffset, Scales::kind, __VA_ARGS__>(w, begin, end, x, bias, y)
   if constexpr (kCodes == Codes::kInt8 && !kOffset) {
     if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);

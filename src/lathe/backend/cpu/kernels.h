@@ -179,8 +179,8 @@ struct Kernels {
   // For the ceilings: `rounds` times 16 independent chains of fused multiply-add; returns a sum so
   // that the work is not dropped. *flops receives the operations of one round.
   float (*burn)(int64_t rounds, int64_t* flops) noexcept;
-  // Sums n bytes (a multiple of 256) as integers, as fast as memory gives them: `streams` parts side
-  // by side, each with prefetches `ahead` bytes before the loads (0: none).
+  // Sums n bytes (a multiple of 256) as integers, as fast as memory gives them: `streams` parts
+  // side by side, each with prefetches `ahead` bytes before the loads (0: none).
   uint32_t (*read)(const uint8_t* p, int64_t n, int64_t streams, int64_t ahead) noexcept;
 };
 

@@ -18,8 +18,8 @@ constexpr int64_t kTileColumns = 256;
 // Tokens whose input is packed at a time: 240 × 256 × 4 bytes = 240 kB stay in the second-level
 // cache.
 constexpr int64_t kTokenChunk = 240;
-// Bytes of codes in one task of a product with few tokens: 2 µs of a thread that gets 16 GB/s, which
-// is what one waits for another at the end.
+// Bytes of codes in one task of a product with few tokens: 2 µs of a thread that gets 16 GB/s,
+// which is what one waits for another at the end.
 constexpr int64_t kTaskBytes = 32 << 10;
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }

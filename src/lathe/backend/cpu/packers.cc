@@ -202,7 +202,8 @@ PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
   const int64_t block = codebook4_layout(w.format()).block, cols = w.cols();
   const Codebook4View source = codebook4_view(w.format(), w.parts(), w.rows(), cols);
   PackedStorage s = shaped(w, Codes::kInt4, block, Scales::kF32);
-  // Nested absmax stay as they are stored where enough blocks of a row share one of the second kind.
+  // Nested absmax stay as they are stored where enough blocks of a row share one of the second
+  // kind.
   const int64_t shared = std::gcd(s.view.groups, formats::kNestedBlock);
   const bool nested = source.nested && s.view.group == block && shared > 1 &&
                       source.nested_code == formats::dynamic_map();
