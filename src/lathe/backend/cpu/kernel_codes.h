@@ -14,8 +14,6 @@ constexpr int64_t kStepBytes = kCodes == Codes::kF32                            
                                : kCodes == Codes::kInt8                          ? 128
                                : kCodes == Codes::kInt4                          ? 64
                                                                                  : 32;
-// How far ahead of the multiplications codes are asked for: 200 ns of a core that reads 20 GB/s.
-constexpr int64_t kPrefetch = 4096;
 template <Codes kCodes>
 constexpr int kLowBits = kCodes == Codes::kInt2 ? 2 : 4;
 

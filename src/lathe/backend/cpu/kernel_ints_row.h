@@ -78,11 +78,6 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
   constexpr int kOfVector = kHigh > 0 ? 32 / kHigh : 32;
   // Two groups of 16 share a vector of single bits.
   constexpr int kTogether = kHigh > 0 && kOfVector > kGroup ? kOfVector / kGroup : 1;
-  // Scales are asked for as early as the codes that they belong to: nobody else would, they are a
-  // line in thirty.
-  constexpr int64_t kAhead = kPrefetch / (kGroup / 8 * kStepBytes<kCodes>)*kPanel;
-  constexpr int64_t kScaleBytes = kKind == Scales::kF32 ? 4 : kKind == Scales::kF16 ? 2 : 1;
-  constexpr int64_t kHighAhead = kPrefetch * kHigh / (kCodes == Codes::kInt2 ? 2 : 4);
   using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, kHigh, kBook>>;
   const Bytes16 book = load_book(w->book);
   const I code_zero = set1_int(kSigned ? kSignedZero : w->code_zero);
@@ -100,15 +95,9 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
       Sums high_sums, low_sums;
       high_sums.clear();
       low_sums.clear();
-      prefetch(static_cast<const uint8_t*>(w->scales) + (at + kAhead) * kScaleBytes);
-      if constexpr (kOffset && kSupers) {
-        prefetch(w->mins + at + kAhead);
-      } else if constexpr (kOffset) {
-        w->zeros ? prefetch(w->zeros + at + kAhead) : prefetch(w->offsets + at + kAhead);
-      }
       for (int i = 0; i < kGroup / kColumns; ++i) {
         for (int line = 0; line < kColumns / 8 * kStepBytes<kCodes>; line += 64) {
-          prefetch(p + kPrefetch + line);
+          prefetch(p + 2048 + line);
         }
         constexpr int kQuads = (kHigh > 0 ? kUnits : kColumns) / 4;
         RowProducts<kCodes, kHigh, kBook, kQuads> products{high_sums, low_sums};
@@ -116,7 +105,6 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
           quads<kCodes, 0, kBook, 0, kQuads>(book, p, zero_int(), highs, lows, products);
         } else {
           I high = load_int(high_plane);
-          prefetch(high_plane + kHighAhead);
           quads<kCodes, kHigh, kBook, 0, kQuads, kHighAt>(book, p, high, highs, lows, products);
           if constexpr (kUnits < kColumns) {
             if constexpr (kOfVector == kUnits) high = load_int(high_plane + 64);
@@ -137,12 +125,7 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
         if (in_super == 0) {
           in_super = w->groups_per_super;
           super = super_of<kKind>(w, super_at);
-          if constexpr (kOffset) {
-            super_min = load_f16(w->super_mins + super_at);
-            prefetch(w->super_mins + super_at + 4 * kPanel);
-          }
-          if constexpr (kKind == Scales::kSuper) prefetch(w->super_scales + super_at + 4 * kPanel);
-          if constexpr (kKind == Scales::kNested) prefetch(w->super_floats + super_at + 2 * kPanel);
+          if constexpr (kOffset) super_min = load_f16(w->super_mins + super_at);
           super_at += kPanel;
         }
         --in_super;
@@ -191,7 +174,7 @@ void row_blocks(const PackedView* w, int64_t begin, int64_t end, const Quantized
         low_sums.clear();
         int64_t left = to - from;
         for (; left >= 32; left -= 32, p += 4 * kStep, highs += 32, lows += 32) {
-          for (int64_t line = 0; line < 4 * kStep; line += 64) prefetch(p + kPrefetch + line);
+          for (int64_t line = 0; line < 4 * kStep; line += 64) prefetch(p + 2048 + line);
           RowProducts<kCodes, 0, kBook, 8> products{high_sums, low_sums};
           quads<kCodes, 0, kBook, 0, 8>(book, p, zero_int(), highs, lows, products);
         }
