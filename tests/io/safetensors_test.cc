@@ -84,6 +84,32 @@ TEST(Safetensors, WriterAlignsWhateverTheOrder) {
   EXPECT_EQ(hex_of(file->find("scales")->bytes.span()), "04050607");
 }
 
+TEST(Safetensors, WriterTakesWhatTurnsOutSmaller) {
+  TempFolder folder;
+  auto writer = SafetensorsWriter::create(folder / "a",
+                                          {{"values", DType::kU8, {1000}, true},
+                                           {"scale", DType::kF32, {1}},
+                                           {"more", DType::kU8, {100}, true},
+                                           {"mask", DType::kU8, {2}}},
+                                          {{"note", "x"}});
+  ASSERT_OK(writer);
+  const std::vector<uint8_t> values = {1, 2, 3}, scale = {4, 5, 6, 7}, more = {8}, mask = {9, 10};
+  ASSERT_OK(writer->append(values));
+  ASSERT_OK(writer->append(scale));
+  ASSERT_OK(writer->append(more));
+  ASSERT_OK(writer->append(mask));
+  ASSERT_OK(writer->finish());
+  auto file = SafetensorsFile::open(folder / "a");
+  ASSERT_OK(file);
+  EXPECT_EQ(file->find("values")->shape, std::vector<int64_t>{3});
+  EXPECT_EQ(hex_of(file->find("values")->bytes.span()), "010203");
+  EXPECT_EQ(hex_of(file->find("scale")->bytes.span()), "04050607");
+  EXPECT_EQ(hex_of(file->find("more")->bytes.span()), "08");
+  EXPECT_EQ(hex_of(file->find("mask")->bytes.span()), "090a");
+  EXPECT_EQ(file->metadata().at("note"), "x");
+  EXPECT_LT(file->file_bytes(), 500);
+}
+
 TEST(Safetensors, WriterRefuses) {
   TempFolder folder;
   EXPECT_ERROR(

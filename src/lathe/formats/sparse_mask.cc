@@ -127,8 +127,8 @@ FormatKind sparse_kind() {
   return {"sparse",
           "sparse:FORMAT",
           "the codes of another format that are not 0, and a bit per weight that says which",
-          {"sparse:bf16", "sparse:f16", "sparse:int8:row", "sparse:int8:g128", "sparse:int4:g64",
-           "sparse:int4:g128,asym", "sparse:nf4:b64", "sparse:nf4:b64,dq", "sparse:fp4:b64"},
+          {"sparse:bf16", "sparse:int8:row", "sparse:int8:g128", "sparse:int4:g64",
+           "sparse:int4:g128,asym", "sparse:nf4:b64,dq"},
           parse_mask};
 }
 

@@ -152,14 +152,14 @@ FormatKind sparse24_kind() {
   return {"sparse24",
           "sparse24:FORMAT",
           "two of four neighbours in a row, in another format, and their indices",
-          {"sparse24:bf16", "sparse24:int8:row", "sparse24:int4:g128", "sparse24:nf4:b64"},
+          {"sparse24:int8:row", "sparse24:int4:g128"},
           parse_pattern<4>};
 }
 FormatKind sparse48_kind() {
   return {"sparse48",
           "sparse48:FORMAT",
           "four of eight neighbours in a row, in another format, and a bit per weight",
-          {"sparse48:int8:row", "sparse48:int4:g64,asym"},
+          {"sparse48:bf16", "sparse48:int4:g64,asym"},
           parse_pattern<8>};
 }
 
