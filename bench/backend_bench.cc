@@ -38,8 +38,9 @@ double peak_flops(Isa isa) {
   return 0;
 }
 
-// Random weights in a format; those that are only read get zero bytes, which take as long.
-WeightMatrix weights(const FormatPtr& format, int64_t rows, int64_t cols) {
+// Random weights in a format, a share of them 0; formats that are only read get zero bytes, which
+// take as long.
+WeightMatrix weights(const FormatPtr& format, int64_t rows, int64_t cols, double zeros = 0) {
   if (!format->can_encode()) {
     return WeightMatrix::create(format, rows, cols,
                                 {Bytes::copy_of(std::vector<uint8_t>(
@@ -49,7 +50,10 @@ WeightMatrix weights(const FormatPtr& format, int64_t rows, int64_t cols) {
   }
   Rng rng(1);
   std::vector<float> w(static_cast<size_t>(rows * cols));
-  for (float& v : w) v = static_cast<float>(rng.uniform() - 0.5);
+  for (float& v : w) {
+    v = static_cast<float>(rng.uniform() - 0.5);
+    if (zeros > 0 && rng.uniform() < zeros) v = 0;
+  }
   return WeightMatrix::encode(format, w.data(), rows, cols, "bench").value();
 }
 
@@ -61,19 +65,22 @@ Tensor input(int64_t rows, int64_t cols) {
   return x;
 }
 
-void decode(benchmark::State& state, Isa isa, const std::string& spec, int64_t tokens) {
+void decode(benchmark::State& state, Isa isa, const std::string& spec, int64_t tokens,
+            double zeros = 0) {
   const auto ops = make_cpu_ops(isa, pool());
   const FormatPtr format = parse_format(spec).value();
   constexpr int kLayers = 22;
   const auto pack = [&](int64_t rows, int64_t cols) {
     Linear l;
-    l.weight = ops->pack(weights(format, rows, cols));
+    l.weight = ops->pack(weights(format, rows, cols, zeros));
     return l;
   };
   // Every layer has its own weights, as in a model; their values do not matter.
   std::vector<std::array<Linear, 7>> layers(kLayers);
-  const WeightMatrix square = weights(format, 2048, 2048), narrow = weights(format, 256, 2048);
-  const WeightMatrix wide = weights(format, 5632, 2048), back = weights(format, 2048, 5632);
+  const WeightMatrix square = weights(format, 2048, 2048, zeros);
+  const WeightMatrix narrow = weights(format, 256, 2048, zeros);
+  const WeightMatrix wide = weights(format, 5632, 2048, zeros);
+  const WeightMatrix back = weights(format, 2048, 5632, zeros);
   int64_t bytes = 0;
   for (auto& layer : layers) {
     const WeightMatrix* sources[] = {&square, &narrow, &narrow, &square, &wide, &wide, &back};
@@ -195,6 +202,13 @@ int main(int argc, char** argv) {
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
   };
+  for (const char* spec : {"sparse:bf16", "sparse:int8:row", "sparse:int4:g128"}) {
+    for (const int percent : {10, 20, 30, 40, 50, 60, 70, 80, 90}) {
+      add(fmt::format("sparse/{}@{}", spec, percent), [=](benchmark::State& s) {
+        decode(s, available_isas().front(), spec, 1, percent / 100.0);
+      });
+    }
+  }
   add("ceiling/read", read_ceiling);
   for (const Isa isa : available_isas()) {
     add("ceiling/fma/" + name_of(isa), [=](benchmark::State& s) { fma_ceiling(s, isa); });

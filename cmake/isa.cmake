@@ -7,7 +7,7 @@ set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
   "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2")
 file(GLOB_RECURSE amx_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_amx.cc)
 set(avx512_options
-  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
+  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mavx512vbmi2;-mprefer-vector-width=512")
 set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS "${avx512_options}")
 set_source_files_properties(${amx_files} PROPERTIES COMPILE_OPTIONS
   "${avx512_options};-mamx-tile;-mamx-int8;-mamx-bf16")

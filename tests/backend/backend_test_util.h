@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -69,7 +70,10 @@ inline WeightMatrix random_weights(const std::string& spec, int64_t rows, int64_
   const FormatPtr format = parse_format(spec).value();
   if (!format->supports(rows, cols).ok()) return {};
   if (!format->can_encode()) return random_gguf(format, rows, cols, seed);
-  const std::vector<float> w = normal_values(rows * cols, seed, 0.05f);
+  std::vector<float> w = normal_values(rows * cols, seed, 0.05f);
+  if (format->encoding() == Encoding::kSparse) {
+    for (float& x : w) x = std::abs(x) < 0.03f ? 0.0f : x;
+  }
   return WeightMatrix::encode(format, w.data(), rows, cols, "random").value();
 }
 

@@ -12,6 +12,7 @@
 #include "backend_test_util.h"
 #include "lathe/backend/cpu/kernel_tables.h"
 #include "lathe/formats/layouts.h"
+#include "lathe/formats/sparse.h"
 
 namespace lathe {
 namespace {
@@ -71,7 +72,8 @@ double bound(int64_t depth) { return (static_cast<double>(depth) + 16) * 0x1p-24
 
 // Formats with a zero point or a minimum are summed as scale·Σqx − offset·Σx: what cancels between
 // the two counts as well. The largest |w| of the row stands in for it, doubled.
-bool has_offset(const Format& f) {
+bool has_offset(const FormatPtr& format) {
+  const Format& f = *dense_format(format);
   if (f.encoding() == Encoding::kInt4) return int_layout(f).asymmetric;
   if (f.encoding() == Encoding::kBits) return bits_layout(f).zero != ZeroKind::kMiddle;
   return f.encoding() == Encoding::kGguf && !f.exact_zero();
@@ -84,7 +86,8 @@ struct FastBound {
   double of_inputs = 0;    // times largest |w| of all · Σ|x|: a table rounded to bytes
 };
 
-FastBound fast_bound(const Way& way, const Format& f, int64_t tokens) {
+FastBound fast_bound(const Way& way, const FormatPtr& format, int64_t tokens) {
+  const Format& f = *dense_format(format);
   const bool codes = f.encoding() != Encoding::kFloat;
   if (!way.fast || f.spec() == "f32") return {};
   const double of_inputs = f.encoding() == Encoding::kCodebook4 ? 0x1p-7 : 0.0;
@@ -111,8 +114,8 @@ void check(const Way& way, ThreadPool& one, ThreadPool& three, const std::string
   ASSERT_EQ(y, multiply(way, three, w, x, bias, repro)) << "threads change the result: " << repro;
 
   const std::vector<float> weights = w.decode();
-  const bool offset = has_offset(w.format());
-  const FastBound fast = fast_bound(way, w.format(), tokens);
+  const bool offset = has_offset(w.format_ptr());
+  const FastBound fast = fast_bound(way, w.format_ptr(), tokens);
   double widest_of_all = 0;
   for (const float v : weights) widest_of_all = std::max(widest_of_all, std::abs(double{v}));
   for (int64_t n = 0; n < rows; ++n) {
@@ -249,7 +252,7 @@ TEST_P(EachWay, RowsDoNotDependOnTheBatch) {
   for (const std::string& spec : example_formats()) {
     const WeightMatrix w = random_weights(spec, rows, cols, 7);
     if (w.empty()) continue;
-    const bool codes = GetParam().fast && w.format().encoding() != Encoding::kFloat;
+    const bool codes = GetParam().fast && code_encoding(w.format_ptr()) != Encoding::kFloat;
     const bool bytes = codes && GetParam().fast->multiply_bytes;
     const int64_t small = codes && !bytes ? cpu::kCodeTokens : cpu::kFewTokens;
     for (int64_t t = 2; codes && t <= small; ++t) {
@@ -304,6 +307,30 @@ TEST_P(EachIsa, NoTokens) {
   const Tensor y = ops->linear(w, Tensor(0, 8));
   EXPECT_EQ(y.rows(), 0);
   EXPECT_EQ(y.cols(), 5);
+}
+
+// A sparse matrix takes less memory and gives the sums of the dense one, bit by bit.
+TEST_P(EachWay, SparseMatricesMultiplyAsDenseOnes) {
+  ThreadPool pool(2);
+  for (const char* dense : {"bf16", "f16", "int8:row", "int8:g32", "int4:g64", "int4:g32,asym",
+                            "int4:row", "nf4:b64", "fp4:b64,dq"}) {
+    for (const auto& [rows, cols] : {std::pair{37, 640}, {16, 64}, {5, 320}}) {
+      const std::string spec = std::string("sparse:") + dense;
+      const WeightMatrix sparse = random_weights(spec, rows, cols, 3);
+      const WeightMatrix whole = to_dense(sparse);
+      const auto packed = cpu::pack(sparse, pool, "test");
+      EXPECT_EQ(packed->kernel(), "sparse test");
+      if (cols == 640) {
+        EXPECT_LT(packed->bytes(), cpu::pack(whole, pool, "test")->bytes()) << spec;
+      }
+      for (const int64_t tokens : {1, 3, 16, 40}) {
+        const Tensor x = normal_tensor(tokens, cols, 11);
+        EXPECT_EQ(multiply(GetParam(), pool, sparse, x, {}, spec),
+                  multiply(GetParam(), pool, whole, x, {}, dense))
+            << GetParam().name << " " << spec << " " << cols << " " << tokens;
+      }
+    }
+  }
 }
 
 // A matrix that every packer declines is decoded when used, from its own bytes.

@@ -260,9 +260,14 @@ namespace {
 // which have AMX instead.
 const FastKernels& fast_avx512() {
   if (__builtin_cpu_is("amd")) return kAvx512Fast;
-  static const FastKernels without_bf16 = {
-      kAvx512Fast.quantize,    kAvx512Fast.multiply_codes, nullptr, nullptr, nullptr,
-      kAvx512Fast.round_bytes, kAvx512Fast.multiply_bytes};
+  static const FastKernels without_bf16 = {kAvx512Fast.quantize,
+                                           kAvx512Fast.multiply_codes,
+                                           kAvx512Fast.multiply_sparse,
+                                           nullptr,
+                                           nullptr,
+                                           nullptr,
+                                           kAvx512Fast.round_bytes,
+                                           kAvx512Fast.multiply_bytes};
   return without_bf16;
 }
 

@@ -2,6 +2,7 @@
 // The lanes come first.
 #include "lathe/backend/cpu/kernel_bf16_avx512.h"
 #include "lathe/backend/cpu/kernel_ints_amx.h"
+#include "lathe/backend/cpu/kernel_sparse_avx512.h"
 
 namespace lathe::cpu {
 namespace {
@@ -83,6 +84,6 @@ void multiply_bf16(const Bf16Product* p) noexcept {
 }  // namespace
 
 extern const FastKernels kAmxFast;
-const FastKernels kAmxFast = {
-    quantize, multiply_codes_tiled, decode_bf16, round_bf16, multiply_bf16, nullptr, nullptr};
+const FastKernels kAmxFast = {quantize,   multiply_codes_tiled, multiply_sparse, decode_bf16,
+                              round_bf16, multiply_bf16,        nullptr,         nullptr};
 }  // namespace lathe::cpu

@@ -4,6 +4,6 @@
 
 namespace lathe::cpu {
 extern const FastKernels kAvx2Fast;
-const FastKernels kAvx2Fast = {quantize, multiply_codes, nullptr,       nullptr,
-                               nullptr,  round_bytes,    multiply_bytes};
+const FastKernels kAvx2Fast = {quantize, multiply_codes, nullptr,     nullptr,
+                               nullptr,  nullptr,        round_bytes, multiply_bytes};
 }  // namespace lathe::cpu

@@ -219,8 +219,8 @@ uint32_t read(const uint8_t* p, int64_t n, int64_t streams, int64_t ahead) noexc
 }  // namespace lathe::cpu
 
 // The table of one instruction set.
-#define LATHE_KERNEL_TABLE(name)                                                        \
-  const Kernels name = {kTokensAtOnce, kPanelsAtOnce, multiply_few, decode,   multiply, \
-                        multiply_rows, multiply_kv,   transpose,    dot,      add_to,   \
-                        scale_by,      activate,      gate,         soft_cap, rms_norm, \
-                        layer_norm,    rotate,        softmax_step, burn,     read}
+#define LATHE_KERNEL_TABLE(name)                                                                 \
+  const Kernels name = {                                                                         \
+      kTokensAtOnce, kPanelsAtOnce, multiply_few, decode, expand,       multiply, multiply_rows, \
+      multiply_kv,   transpose,     dot,          add_to, scale_by,     activate, gate,          \
+      soft_cap,      rms_norm,      layer_norm,   rotate, softmax_step, burn,     read}

@@ -78,7 +78,20 @@ struct PackedView {
   const uint16_t* offsets;     // f16 [panels][groups][16], or null
   const uint8_t* mins;         // u8 [panels][groups][16], offset = −super_min · min, or null
   const uint16_t* super_mins;  // f16 [panels][supers][16]
+  // Sparse panels, null for dense ones: of each unit of kSparseUnit columns the bits of the 64
+  // codes that there are, in the order of the dense panel (int4: the low halves of a vector, then
+  // the high ones), [panels][units], an even number of units.
+  const uint64_t* masks;
+  int64_t units;
+  // Where the codes of each chunk of kSparseChunk columns begin, in bytes from `data`:
+  // [panels][chunks]. Those of a unit of int4 begin at a byte; 64 bytes may be read anywhere.
+  // panel_bytes is that of a dense panel.
+  const int64_t* starts;
+  int64_t chunks;
+  int32_t zero_code;  // what stands where there is no code; with `zeros` (int4) that of the group
 };
+constexpr int64_t kSparseUnit = 4;
+constexpr int64_t kSparseChunk = 256;
 
 // x as integers of 15 bits with a scale per token and block: x(t, k) ≈ scale · (128·high + low),
 // |high| ≤ 127, −64 ≤ low < 64. A block is a run of at most kQuantBlock columns of one group; every
@@ -142,6 +155,10 @@ struct Kernels {
   // kColumnUnit. Row stride `stride` ≥ 16 floats; up to 7 rows past the end are written.
   void (*decode)(const PackedView* w, int64_t panel, int64_t begin, int64_t end, float* tile,
                  int64_t stride) noexcept;
+  // The codes of columns [begin, end) of a sparse panel in their places of a dense one at `codes`,
+  // aligned to 64; begin is a multiple of kSparseChunk. Up to 7 columns past the end are written.
+  void (*expand)(const PackedView* w, int64_t panel, int64_t begin, int64_t end,
+                 uint8_t* codes) noexcept;
   // y[t][16p + lane] (+)= Σ_k x(t, k)·tile[k][16p + lane] for p < panels ≤ panels_at_once and
   // t < tokens ≤ tokens_at_once. x(t, k) = x[k·tokens_at_once + t].
   void (*multiply)(const float* tile, int64_t stride, int64_t depth, const float* x, float* y,
@@ -216,6 +233,9 @@ struct FastKernels {
   // Each token's result is the same however many there are.
   void (*multiply_codes)(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
                          const float* bias, float* y, int64_t ldy) noexcept;
+  // The same for a sparse matrix and at most kFewTokens tokens, or null: such panels are expanded.
+  void (*multiply_sparse)(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                          const float* bias, float* y, int64_t ldy) noexcept;
   // Columns [begin, end) of a panel as Bf16Product::weights, begin a multiple of kTileDepth; zeros
   // up to the next such multiple. To the nearest, halves away from zero.
   void (*decode_bf16)(const PackedView* w, int64_t panel, int64_t begin, int64_t end,

@@ -5,6 +5,9 @@
 #include "lathe/backend/cpu/kernel_attention.h"
 #include "lathe/backend/cpu/kernel_linear.h"
 #include "lathe/backend/cpu/kernel_rows.h"
+#include "lathe/backend/cpu/lanes_sparse_avx2.h"
+// The lanes come first.
+#include "lathe/backend/cpu/kernel_sparse.h"
 
 namespace lathe::cpu {
 extern const Kernels kAvx2Kernels;

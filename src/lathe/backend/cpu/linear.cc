@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lathe/backend/cpu/expanded.h"
 #include "lathe/backend/cpu/linear_bf16.h"
 #include "lathe/backend/cpu/linear_bytes.h"
 #include "lathe/backend/cpu/quantized.h"
@@ -117,13 +118,22 @@ void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
     const Task& task = tasks[static_cast<size_t>(i)];
     const Product& p = *task.product;
     const int64_t rows = p.weight->rows();
-    if (task.codes) {
-      fast->multiply_codes(p.weight->view(), task.begin, task.end, task.codes, p.bias, p.out, rows);
-    } else if (p.weight->view()) {
-      kernels.multiply_few(p.weight->view(), task.begin, task.end, input, task.sums,
-                           static_cast<int32_t>(tokens), p.bias, p.out, rows);
-    } else {
-      few_decoded(kernels, p, task.begin, task.end, x);
+    if (!p.weight->view()) return few_decoded(kernels, p, task.begin, task.end, x);
+    const PackedView& view = *p.weight->view();
+    if (view.masks && task.codes && fast->multiply_sparse && tokens <= kFewTokens) {
+      fast->multiply_sparse(&view, task.begin, task.end, task.codes, p.bias, p.out, rows);
+      return;
+    }
+    Expanded expanded(kernels, view);
+    const int64_t step = expanded.at_once(task.end - task.begin);
+    for (int64_t panel = task.begin; panel < task.end; panel += step) {
+      const PackedView* v = expanded.of(panel, 0, cols);
+      if (task.codes) {
+        fast->multiply_codes(v, panel, panel + step, task.codes, p.bias, p.out, rows);
+      } else {
+        kernels.multiply_few(v, panel, panel + step, input, task.sums, static_cast<int32_t>(tokens),
+                             p.bias, p.out, rows);
+      }
     }
   });
 }
@@ -195,13 +205,15 @@ void many(const Kernels& kernels, const Product& p, const Chunk& chunk, int64_t 
           int64_t end, int64_t from, int64_t to) {
   const int64_t at_once = kernels.panels_at_once, stride = at_once * kPanel;
   if (const PackedView* v = p.weight->view()) {
+    Expanded expanded(kernels, *v);
     float* tile = scratch(Slot::kTile, (kTileColumns + 8) * stride);
     for (int64_t k0 = 0; k0 < cols; k0 += kTileColumns) {
       const int64_t k1 = std::min(cols, k0 + kTileColumns);
       for (int64_t panel = begin; panel < end; panel += at_once) {
         const int64_t panels = std::min(at_once, end - panel);
         for (int64_t i = 0; i < panels; ++i) {
-          kernels.decode(v, panel + i, k0, k1, tile + i * kPanel, stride);
+          kernels.decode(expanded.of(panel + i, k0, k1), panel + i, k0, k1, tile + i * kPanel,
+                         stride);
         }
         tile_times_tokens(kernels, p, chunk, cols, from, to, panel, panels, k0, k1, tile);
       }
@@ -284,8 +296,8 @@ void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
     (x.rows() <= most ? small : fits_bytes ? bytes : fits_bf16 ? rounded : large).push_back(p);
   }
   if (!small.empty()) few(kernels, fast, pool, small, x);
-  if (!bytes.empty()) multiply_bytes(*fast, pool, bytes, x);
-  if (!rounded.empty()) multiply_bf16(*fast, pool, rounded, x);
+  if (!bytes.empty()) multiply_bytes(kernels, *fast, pool, bytes, x);
+  if (!rounded.empty()) multiply_bf16(kernels, *fast, pool, rounded, x);
   if (!large.empty()) many_tokens(kernels, pool, large, x);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "lathe/backend/cpu/expanded.h"
 #include "lathe/backend/cpu/scratch.h"
 
 namespace lathe::cpu {
@@ -26,9 +27,10 @@ struct Chunk {
 };
 
 // Panels [begin, end) of one product with all tokens of the chunk.
-void task(const FastKernels& fast, const Product& p, const Chunk& chunk, int64_t begin,
-          int64_t end) {
+void task(const Kernels& kernels, const FastKernels& fast, const Product& p, const Chunk& chunk,
+          int64_t begin, int64_t end) {
   const PackedView& v = *p.weight->view();
+  Expanded expanded(kernels, v);
   const int64_t columns = round_up(v.cols, kTileDepth);
   const int64_t blocks = (chunk.tokens + kTileTokens - 1) / kTileTokens;
   auto* decoded = reinterpret_cast<uint32_t*>(scratch(Slot::kTile, kSlab * kPanel));
@@ -36,11 +38,12 @@ void task(const FastKernels& fast, const Product& p, const Chunk& chunk, int64_t
   for (int64_t k0 = 0; k0 < v.cols; k0 += kSlab) {
     const int64_t k1 = std::min(v.cols, k0 + kSlab);
     // BF16 panels are tiles already, unless the last one is cut short.
-    const bool tiled = v.codes == Codes::kBf16 && (k1 - k0) % kTileDepth == 0;
+    const bool tiled = v.codes == Codes::kBf16 && !v.masks && (k1 - k0) % kTileDepth == 0;
     for (int64_t panel = begin; panel < end; panel += 2) {
       const int64_t panels = std::min<int64_t>(2, end - panel);
       for (int64_t i = 0; !tiled && i < panels; ++i) {
-        fast.decode_bf16(&v, panel + i, k0, k1, decoded + i * kSlab / 2 * kPanel);
+        fast.decode_bf16(expanded.of(panel + i, k0, k1), panel + i, k0, k1,
+                         decoded + i * kSlab / 2 * kPanel);
       }
       Bf16Product b;
       b.weights = decoded;
@@ -69,8 +72,8 @@ void task(const FastKernels& fast, const Product& p, const Chunk& chunk, int64_t
 
 }  // namespace
 
-void multiply_bf16(const FastKernels& fast, ThreadPool& pool, std::span<const Product> products,
-                   const Tensor& x) {
+void multiply_bf16(const Kernels& kernels, const FastKernels& fast, ThreadPool& pool,
+                   std::span<const Product> products, const Tensor& x) {
   const int64_t columns = round_up(x.cols(), kTileDepth);
   int64_t all_panels = 0;
   for (const Product& p : products) all_panels += panels_of(*p.weight);
@@ -101,7 +104,7 @@ void multiply_bf16(const FastKernels& fast, ThreadPool& pool, std::span<const Pr
     });
     for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
       const Task& t = tasks[static_cast<size_t>(i)];
-      task(fast, *t.product, chunk, t.begin, t.end);
+      task(kernels, fast, *t.product, chunk, t.begin, t.end);
     });
   }
 }

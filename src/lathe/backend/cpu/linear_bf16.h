@@ -9,7 +9,7 @@
 namespace lathe::cpu {
 
 // For packed matrices. out as in multiply().
-void multiply_bf16(const FastKernels& fast, ThreadPool& pool, std::span<const Product> products,
-                   const Tensor& x);
+void multiply_bf16(const Kernels& kernels, const FastKernels& fast, ThreadPool& pool,
+                   std::span<const Product> products, const Tensor& x);
 
 }  // namespace lathe::cpu

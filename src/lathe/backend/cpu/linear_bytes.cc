@@ -5,6 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "lathe/backend/cpu/expanded.h"
+
 namespace lathe::cpu {
 namespace {
 
@@ -63,8 +65,8 @@ std::unique_ptr<Input> round(const FastKernels& fast, ThreadPool& pool, const Pa
 
 }  // namespace
 
-void multiply_bytes(const FastKernels& fast, ThreadPool& pool, std::span<const Product> products,
-                    const Tensor& x) {
+void multiply_bytes(const Kernels& kernels, const FastKernels& fast, ThreadPool& pool,
+                    std::span<const Product> products, const Tensor& x) {
   struct Task {
     const Product* product;
     const BytesView* x;
@@ -91,8 +93,13 @@ void multiply_bytes(const FastKernels& fast, ThreadPool& pool, std::span<const P
   pool.parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Task& t = tasks[static_cast<size_t>(i)];
-      fast.multiply_bytes(t.product->weight->view(), t.begin, t.end, t.x, t.product->bias,
-                          t.product->out, t.product->weight->rows());
+      const CpuPacked& w = *t.product->weight;
+      Expanded expanded(kernels, *w.view());
+      const int64_t step = expanded.at_once(t.end - t.begin);
+      for (int64_t panel = t.begin; panel < t.end; panel += step) {
+        fast.multiply_bytes(expanded.of(panel, 0, w.cols()), panel, panel + step, t.x,
+                            t.product->bias, t.product->out, w.rows());
+      }
     }
   });
 }

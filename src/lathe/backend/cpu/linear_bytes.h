@@ -9,7 +9,7 @@
 namespace lathe::cpu {
 
 // For packed matrices of integer codes. out as in multiply().
-void multiply_bytes(const FastKernels& fast, ThreadPool& pool, std::span<const Product> products,
-                    const Tensor& x);
+void multiply_bytes(const Kernels& kernels, const FastKernels& fast, ThreadPool& pool,
+                    std::span<const Product> products, const Tensor& x);
 
 }  // namespace lathe::cpu

@@ -69,7 +69,7 @@ void PackedStorage::allocate(bool with_zeros, bool with_offsets, bool with_mins)
 
 int64_t PackedStorage::bytes() const {
   return data.size() + high.size() + scales.size() + super_scales.size() + zeros.size() +
-         offsets.size() + mins.size() + super_mins.size();
+         offsets.size() + mins.size() + super_mins.size() + masks.size() + starts.size();
 }
 
 CpuPacked::CpuPacked(const WeightMatrix& source, PackedStorage storage, std::string kernel)

@@ -16,7 +16,7 @@ namespace lathe::cpu {
 // The pieces that a PackedView points to.
 struct PackedStorage {
   PackedView view{};
-  Block data, high, scales, super_scales, zeros, offsets, mins, super_mins;
+  Block data, high, scales, super_scales, zeros, offsets, mins, super_mins, masks, starts;
   // Allocates what `view` (codes, shape, group, scale kind …) needs and points it there.
   void allocate(bool zeros, bool offsets, bool mins);
   int64_t bytes() const;

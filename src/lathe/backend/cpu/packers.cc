@@ -193,9 +193,7 @@ PackedStorage micro_pack(const WeightMatrix& w, ThreadPool& pool) {
 
 Reason codebook_declines(const WeightMatrix& w) {
   if (w.format().encoding() != Encoding::kCodebook4) return "not a 4-bit code book";
-  const int64_t block = codebook4_layout(w.format()).block;
-  if (w.cols() % block == 0 || block % w.cols() == 0) return {};
-  return fmt::format("blocks of {} cross the rows of {} columns", block, w.cols());
+  return block_declines(codebook4_layout(w.format()).block, w.cols());
 }
 
 PackedStorage codebook_pack(const WeightMatrix& w, ThreadPool& pool) {
@@ -248,6 +246,7 @@ const std::vector<Packer>& packers() {
       {"int4", int4_declines, int4_pack},         {"bits", bits_declines, bits_pack},
       {"micro", micro_declines, micro_pack},      {"code book", codebook_declines, codebook_pack},
       {"ggml small", small_declines, small_pack}, {"ggml super", super_declines, super_pack},
+      {"sparse", sparse_declines, sparse_pack},
   };
   return list;
 }

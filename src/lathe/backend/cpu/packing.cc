@@ -103,4 +103,9 @@ Reason group_declines(int64_t group, int64_t cols) {
   return fmt::format("groups of {} columns are no multiple of 8", group);
 }
 
+Reason block_declines(int64_t block, int64_t cols) {
+  if (cols % block == 0 || block % cols == 0) return {};
+  return fmt::format("blocks of {} cross the rows of {} columns", block, cols);
+}
+
 }  // namespace lathe::cpu::packing

@@ -80,6 +80,13 @@ inline void unpack_pairs(const uint8_t* packed, int64_t bytes, uint8_t* codes) {
 // A group of columns must be whole steps of 8, unless there is only one.
 Reason group_declines(int64_t group, int64_t cols);
 
+// Blocks of a code book must end with the rows, or hold whole ones.
+Reason block_declines(int64_t block, int64_t cols);
+
+// Sparse layouts: packed as their dense format, then without the codes that stand for 0.
+Reason sparse_declines(const WeightMatrix& w);
+PackedStorage sparse_pack(const WeightMatrix& w, ThreadPool& pool);
+
 // ggml's block types of 32 weights, and its K-types of 256.
 Reason small_declines(const WeightMatrix& w);
 PackedStorage small_pack(const WeightMatrix& w, ThreadPool& pool);

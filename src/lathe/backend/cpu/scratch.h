@@ -9,7 +9,7 @@ namespace lathe::cpu {
 
 // At least `floats` floats, aligned to 64 bytes, uninitialised; valid until this thread asks for
 // the same slot again. Each caller uses its own slots.
-enum class Slot { kTile, kInput, kOutput, kScores, kValues, kStatistics, kCount };
+enum class Slot { kTile, kInput, kOutput, kScores, kValues, kStatistics, kCodes, kCount };
 float* scratch(Slot slot, int64_t floats);
 
 // Calls fn(i) for i in [0, count) on all threads, in any order. What fn(i) computes must not depend
