@@ -56,6 +56,48 @@ TEST_F(Prune, ExactlyTheSmallestOfEachMatrix) {
   }
 }
 
+TEST_F(Prune, TheSameShareOfEachRow) {
+  const auto stored =
+      run({{"prune", {{"method", "magnitude"}, {"sparsity", 0.25}, {"scope", "row"}}}});
+  ASSERT_TRUE(stored);
+  for (const MatrixInfo& info : matrices_of(source_->config())) {
+    if (info.layer < 0) continue;
+    const auto after = matrix_of(*stored, info).decode();
+    for (int64_t r = 0; r < info.rows; ++r) {
+      EXPECT_EQ(
+          std::count(after.begin() + r * info.cols, after.begin() + (r + 1) * info.cols, 0.0f),
+          share(0.25, info.cols))
+          << info.name;
+    }
+  }
+}
+
+// What is pruned to a pattern fits the layout that is made for it: nothing else is lost.
+TEST_F(Prune, PatternsByMagnitudeFillTheirLayouts) {
+  for (const int of : {4, 8}) {
+    nlohmann::json recipe = {{"prune",
+                              {{"method", "magnitude"},
+                               {"sparsity", 0.5},
+                               {"pattern", fmt::format("{}:{}", of / 2, of)}}},
+                             {"format", "bf16"}};
+    const auto dense = run(recipe);
+    const std::string layout = fmt::format("sparse{}{}:bf16", of / 2, of);
+    recipe["format"] = layout;
+    const auto packed = run(recipe);
+    for (const MatrixInfo& info : matrices_of(source_->config())) {
+      if (info.layer < 0) continue;
+      const auto weights = matrix_of(*packed, info).decode();
+      EXPECT_EQ(matrix_of(*packed, info).format().spec(), layout);
+      EXPECT_EQ(weights, matrix_of(*dense, info).decode()) << info.name;
+      for (size_t i = 0; i < weights.size(); i += static_cast<size_t>(of)) {
+        EXPECT_EQ(std::count(weights.begin() + static_cast<int64_t>(i),
+                             weights.begin() + static_cast<int64_t>(i) + of, 0.0f),
+                  of / 2);
+      }
+    }
+  }
+}
+
 TEST_F(Prune, GlobalThresholdIsOneForAll) {
   const auto stored = run({{"prune",
                             {{"method", "magnitude"},

@@ -1,8 +1,10 @@
-// magnitude: the smallest weights become exactly zero, unstructured (Han et al. 2015, "Learning
-// both Weights and Connections"). In each matrix by itself, or under one threshold for all of them.
+// magnitude: the smallest weights become exactly zero (Han et al. 2015, "Learning both Weights and
+// Connections"). In each row or matrix by itself, under one threshold for all of them, or of each M
+// neighbours in a row.
 #include <cmath>
 
 #include "lathe/compress/passes/list.h"
+#include "lathe/compress/passes/sparse.h"
 #include "lathe/compress/recipe.h"
 #include "lathe/compress/select.h"
 
@@ -15,11 +17,15 @@ int64_t pruned_count(double sparsity, int64_t weights) {
 
 class MagnitudeRun : public PassRun {
  public:
-  MagnitudeRun(ThreadPool& pool, std::optional<Cut> global) : pool_(pool), global_(global) {}
+  MagnitudeRun(ThreadPool& pool, std::optional<Cut> global, bool by_row, SparsePattern pattern)
+      : pool_(pool), global_(global), by_row_(by_row), pattern_(pattern) {}
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
     std::vector<uint8_t> mask;
-    if (global_ && !target.own_sparsity) {
+    LATHE_OK(check_pattern(pattern_, target.sparsity));
+    if (target.sparsity > 0 && (by_row_ || pattern_.of > 0)) {
+      mask = row_mask(matrix, target.sparsity);
+    } else if (global_ && !target.own_sparsity) {
       apply_cut(matrix.weights(pool_), matrix.size(), *global_, mask, pool_);
     } else {
       const int64_t count = pruned_count(target.sparsity, matrix.size());
@@ -36,8 +42,20 @@ class MagnitudeRun : public PassRun {
   }
 
  private:
+  std::vector<uint8_t> row_mask(WorkMatrix& matrix, double sparsity) {
+    const float* weights = matrix.weights(pool_);
+    std::vector<float> sizes(static_cast<size_t>(matrix.size()));
+    pool_.parallel_for(matrix.size(), 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) sizes[static_cast<size_t>(i)] = std::fabs(weights[i]);
+    });
+    return mask_by_row(sizes.data(), matrix.info().rows, matrix.info().cols, sparsity, pattern_,
+                       pool_);
+  }
+
   ThreadPool& pool_;
   std::optional<Cut> global_;
+  bool by_row_;
+  SparsePattern pattern_;
 };
 
 // The threshold over all matrices that no override takes out, in two sweeps over the model.
@@ -60,20 +78,21 @@ Result<std::optional<Cut>> global_cut(const PassSetup& setup) {
 
 Result<std::unique_ptr<PassRun>> start_magnitude(const PassSetup& setup) {
   std::optional<Cut> cut;
-  if (setup.parameters["scope"] == "global") {
+  LATHE_TRY(const SparsePattern pattern, parse_pattern(setup.parameters["pattern"]));
+  const bool global = setup.parameters["scope"] == "global";
+  if (global && pattern.of > 0) {
+    return bad_input("magnitude: a pattern has no global threshold").with_hint("leave scope out");
+  }
+  if (global) {
     LATHE_TRY(cut, global_cut(setup));
   }
-  return std::unique_ptr<PassRun>(std::make_unique<MagnitudeRun>(setup.pool, cut));
-}
-
-Result<nlohmann::json> check_sparsity(const nlohmann::json& value) {
-  LATHE_TRY(const double sparsity, sparsity_from_json(value));
-  return nlohmann::json(sparsity);
+  return std::unique_ptr<PassRun>(
+      std::make_unique<MagnitudeRun>(setup.pool, cut, setup.parameters["scope"] == "row", pattern));
 }
 
 Result<nlohmann::json> check_scope(const nlohmann::json& value) {
-  if (value == "matrix" || value == "global") return value;
-  return bad_input("must be matrix or global, not {}", value.dump());
+  if (value == "row" || value == "matrix" || value == "global") return value;
+  return bad_input("must be row, matrix or global, not {}", value.dump());
 }
 
 Result<nlohmann::json> check_include(const nlohmann::json& value) {
@@ -91,13 +110,14 @@ Result<nlohmann::json> check_include(const nlohmann::json& value) {
 
 Pass magnitude_pass() {
   return {"magnitude",
-          "unstructured pruning: the smallest weights become exactly zero",
+          "pruning: the smallest weights become exactly zero",
           PassKind::kPrune,
           false,
-          {{"sparsity", nlohmann::json(nlohmann::json::value_t::discarded),
-            "the share of the weights that becomes zero, 0 to 0.95", check_sparsity},
-           {"scope", "matrix", "matrix: that share of each matrix; global: of all of them together",
+          {sparsity_parameter(),
+           {"scope", "matrix",
+            "row, matrix: that share of each row or matrix; global: of all of them together",
             check_scope},
+           pattern_parameter(),
            {"include", nlohmann::json::array(),
             "matrices outside of the blocks that are pruned as well (lm_head, model.embed_tokens)",
             check_include}},
