@@ -32,6 +32,7 @@ std::vector<float> solve(const std::string& name, const Problem& p, ThreadPool& 
     return w;
   }
   const bool act_order = name.ends_with("act_order");
+  const bool joint = name.starts_with("joint");
   const InverseFactor factor = inverse_factor(p.stats, 0.01, act_order, pool).value();
   SolveTask task;
   if (name.starts_with("sparsegpt")) {
@@ -44,6 +45,7 @@ std::vector<float> solve(const std::string& name, const Problem& p, ThreadPool& 
   const GroupGrid grid = GroupGrid::create(format, p.rows, p.cols).value();
   task.grid = &grid;
   task.static_groups = act_order;
+  task.sparsity = joint ? 0.5 : 0;
   const Solution solution = solve_columns(factor, task, {}, p.rows, w.data(), pool);
   // What is stored is what was solved for, to the bit.
   const WeightMatrix stored = grid.encode(w.data(), solution.groups, name, pool).value();
@@ -97,7 +99,7 @@ TEST(Methods, EqualTheReferenceOnARealLayerSlow) {
       ++compared;
     }
   }
-  EXPECT_EQ(compared, 18);  // three matrices, six methods
+  EXPECT_EQ(compared, 21);  // three matrices, seven methods
 }
 
 TEST(Methods, DegenerateInputs) {
@@ -235,6 +237,40 @@ TEST_F(Calibrated, TheSameBytesOnAnyNumberOfThreadsSlow) {
       EXPECT_EQ(first, test::contents(out));
     }
   }
+}
+
+// SparseGPT with rounding in its loop: half of the weights are zero, stored without them, and the
+// model is no worse than with one step after the other by much.
+TEST_F(Calibrated, JointPruningAndRoundingIsStoredSparse) {
+  ThreadPool pool(2);
+  const auto report_of = [&](const nlohmann::json& passes, const std::string& name) {
+    const auto report =
+        compress(*source_, recipe_of({{"passes", passes}, {"calibration", calibration()}}),
+                 folder_.file(name), pool);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return *report;
+  };
+  const auto joint =
+      report_of({{{"joint", {{"sparsity", 0.5}, {"format", "sparse:int4:g64"}}}}}, "a");
+  const auto dense = report_of({{{"joint", {{"sparsity", 0.5}, {"format", "int4:g64"}}}}}, "b");
+  const auto pattern = report_of(
+      {{{"joint", {{"sparsity", 0.5}, {"pattern", "2:4"}, {"format", "sparse24:int4:g64"}}}}}, "c");
+  for (size_t i = 0; i < joint.matrices.size(); ++i) {
+    if (joint.matrices[i].name.find(".layers.") == std::string::npos) continue;
+    EXPECT_GE(joint.matrices[i].sparsity, 0.499);
+    EXPECT_GE(pattern.matrices[i].sparsity, 0.499);
+    EXPECT_EQ(joint.matrices[i].mse, dense.matrices[i].mse);
+    EXPECT_LT(joint.matrices[i].bytes, dense.matrices[i].bytes * 4 / 5);
+    EXPECT_LT(pattern.matrices[i].bytes, dense.matrices[i].bytes * 4 / 5);
+  }
+  // A pattern that the layout has no room for is refused, not cut.
+  const auto refused = compress(
+      *source_,
+      recipe_of({{"passes", {{{"joint", {{"sparsity", 0.5}, {"format", "sparse24:int4:g64"}}}}}},
+                 {"calibration", calibration()}}),
+      folder_.file("d"), pool);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("has more weights that are not 0"));
 }
 
 // Weighted by the inputs the search errs less where they are large, at the cost of a larger plain

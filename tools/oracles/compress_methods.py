@@ -53,6 +53,7 @@ def scales(w, symmetric):
         scale = (np.where(high >= -low, high, low) / -8).astype(np.float32).astype(np.float16).astype(np.float64)
         return scale, np.full_like(scale, 8)
     scale = ((high - low) / 15).astype(np.float32).astype(np.float16).astype(np.float64)
+    scale[scale == 0] = 1  # nothing stays of the group
     return scale, np.clip(np.round(-low / scale), 0, 15)
 
 
@@ -76,7 +77,8 @@ def gptq(w, x, group, symmetric, act_order):
     return out
 
 
-def sparsegpt(w, x, sparsity, pattern):
+def sparsegpt(w, x, sparsity, pattern, group=None):
+    """With a group: rounds to int4,asym in the same loop; scales from what stays of a group when its first column comes."""
     n, k = w.shape
     u = upper_factor(x, np.arange(k))
     work, gone = w.copy(), np.zeros(w.shape, bool)
@@ -91,7 +93,13 @@ def sparsegpt(w, x, sparsity, pattern):
             score = (work[:, i : i + pattern[1]] / np.diag(u)[i : i + pattern[1]]) ** 2
             least = np.argsort(score, axis=1, kind="stable")[:, : pattern[1] - pattern[0]]
             np.put_along_axis(gone[:, i : i + pattern[1]], least, True, axis=1)
-        q = np.where(gone[:, i], 0, work[:, i])
+        q = work[:, i]
+        if group:
+            if i % group == 0:
+                stays = np.where(gone[:, i : i + group], 0, work[:, i : i + group])
+                scale, zero = scales(stays, False)
+            q = scale * (np.clip(np.round(q / scale) + zero, 0, 15) - zero)
+        q = np.where(gone[:, i], 0, q)
         error = (work[:, i] - q) / u[i, i]
         work[:, i] = q
         work[:, i + 1 :] -= np.outer(error, u[i, i + 1 :])
@@ -114,6 +122,7 @@ CASES = {
     "gptq int4:g16 act_order": lambda w, x: gptq(w, x, 16, True, True),
     "sparsegpt 0.5": lambda w, x: sparsegpt(w, x, 0.5, None),
     "sparsegpt 2:4": lambda w, x: sparsegpt(w, x, 0.5, (2, 4)),
+    "joint 0.5 int4:g16,asym": lambda w, x: sparsegpt(w, x, 0.5, None, 16),
     "wanda 0.5": lambda w, x: wanda(w, x, 0.5, None),
     "wanda 2:4": lambda w, x: wanda(w, x, 0.5, (2, 4)),
 }

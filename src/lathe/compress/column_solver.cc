@@ -189,7 +189,16 @@ class Solver {
     const int64_t count = std::min(task_.grid->group(), cols_ - begin);
     FitWeight weight;
     if (task_.importance) weight.diagonal = task_.importance + begin;
-    groups_[size_t(r * task_.grid->groups() + g)] = task_.grid->fit(row + begin, weight, count);
+    const float* x = row + begin;
+    std::vector<float> kept;
+    if (!chosen_.empty() && !task_.static_groups) {  // what goes needs no scale
+      kept.assign(x, x + count);
+      for (int64_t i = 0; i < count; ++i) {
+        if (chosen_[size_t(r * cols_ + begin + i)]) kept[size_t(i)] = 0;
+      }
+      x = kept.data();
+    }
+    groups_[size_t(r * task_.grid->groups() + g)] = task_.grid->fit(x, weight, count);
   }
 
   // The pruned share of this block of columns, over all rows: the least w² / U²ᵢᵢ, which is what

@@ -50,8 +50,14 @@ struct PassSetup {
 };
 
 // kTransform: changes matrices and norms of a block together, so that the model computes the same
-// and rounds better. Such passes come before all others.
-enum class PassKind : uint8_t { kPrune, kQuantize, kTransform };
+// and rounds better. Such passes come before all others. kJoint: prunes and quantizes in one.
+enum class PassKind : uint8_t { kPrune, kQuantize, kTransform, kJoint };
+constexpr bool prunes(PassKind kind) {
+  return kind == PassKind::kPrune || kind == PassKind::kJoint;
+}
+constexpr bool quantizes(PassKind kind) {
+  return kind == PassKind::kQuantize || kind == PassKind::kJoint;
+}
 
 struct Pass {
   std::string name, description;

@@ -72,7 +72,7 @@ class Planner {
   }
 
   bool prunes(size_t step, const MatrixInfo& info) const {
-    return passes_[step]->kind == PassKind::kPrune &&
+    return lathe::prunes(passes_[step]->kind) &&
            (in_block(info) || includes(recipe_.steps[step], info.name));
   }
 
@@ -128,10 +128,11 @@ class Planner {
         target.own_sparsity = sparsity.has_value();
         target.sparsity = sparsity.value_or(parameters["sparsity"].get<double>());
         pruned |= target.sparsity > 0;
-      } else if (passes_[s]->kind == PassKind::kQuantize && in_block(info)) {
+      }
+      if (quantizes(passes_[s]->kind) && in_block(info)) {
         stored = format.value_or(parameters["format"].get<std::string>());
-        target.applies = stored != "keep";
-        if (target.applies) {
+        target.applies |= stored != "keep";
+        if (stored != "keep") {
           LATHE_TRY(target.format, parse_format(stored));
           LATHE_OK(target.format->supports(info.rows, info.cols));
           if (passes_[s]->supports) {

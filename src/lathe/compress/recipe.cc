@@ -21,7 +21,7 @@ std::string Recipe::format() const {
 
 bool Recipe::prunes() const {
   for (const RecipeStep& step : steps) {
-    if (find_pass(step.pass).value()->kind == PassKind::kPrune) return true;
+    if (lathe::prunes(find_pass(step.pass).value()->kind)) return true;
   }
   return false;
 }
@@ -128,11 +128,10 @@ Status keep(Recipe& recipe, const std::string& text) {
   } else if (sparsity > 0) {
     return bad_input("a sparsity, but no pass prunes").with_hint("give --prune, or a recipe");
   }
-  const bool quantizes =
-      std::any_of(recipe.steps.begin(), recipe.steps.end(), [](const RecipeStep& step) {
-        return find_pass(step.pass).value()->kind == PassKind::kQuantize;
-      });
-  if (!quantizes) {
+  const bool has_format = std::any_of(
+      recipe.steps.begin(), recipe.steps.end(),
+      [](const RecipeStep& step) { return quantizes(find_pass(step.pass).value()->kind); });
+  if (!has_format) {
     LATHE_TRY(nlohmann::json parameters,
               check_parameters(*find_pass("rtn").value(), {{"format", "keep"}}));
     recipe.steps.push_back({"rtn", std::move(parameters)});

@@ -33,8 +33,11 @@ Result<const Pass*> pass_of_kind(const std::string& name, PassKind kind, const c
   return bad_input("{}: '{}' is a {} pass", key, name,
                    pass->kind == PassKind::kPrune      ? "pruning"
                    : pass->kind == PassKind::kQuantize ? "quantizing"
+                   : pass->kind == PassKind::kJoint    ? "pruning and quantizing"
                                                        : "transforming")
-      .with_hint(pass->kind == PassKind::kPrune ? "give it under 'prune'" : "give it as 'method'");
+      .with_hint(pass->kind == PassKind::kPrune   ? "give it under 'prune'"
+                 : pass->kind == PassKind::kJoint ? "give prune: sparsegpt and order: joint"
+                                                  : "give it as 'method'");
 }
 
 Result<RecipeStep> make_step(const Pass& pass, const Json& parameters) {
@@ -132,6 +135,20 @@ Status check_order(const Recipe& recipe) {
   return {};
 }
 
+// SparseGPT with GPTQ's rounding in its loop, in place of the two.
+Result<RecipeStep> joint_step(const RecipeStep& prune, const RecipeStep& quantize,
+                              bool method_given) {
+  if (prune.pass != "sparsegpt" || (method_given && quantize.pass != "gptq")) {
+    return bad_input("order: joint is for 'sparsegpt' with 'gptq', not '{}' with '{}'", prune.pass,
+                     quantize.pass)
+        .with_hint("use order: prune-first");
+  }
+  Json parameters = prune.parameters;
+  parameters["format"] = quantize.parameters["format"];
+  LATHE_TRY_IN(RecipeStep step, make_step(*find_pass("joint").value(), parameters), "order: joint");
+  return step;
+}
+
 Status read_short(const Json& json, Recipe& recipe) {
   LATHE_OK(check_keys(json,
                       {"format", "method", "prune", "order", "embeddings", "head", "overrides",
@@ -161,14 +178,19 @@ Status read_short(const Json& json, Recipe& recipe) {
   }
   bool prune_first = true;
   if (given(json, "order")) {
-    if (json["order"] != "prune-first" && json["order"] != "quantize-first") {
-      return bad_input("order: must be prune-first or quantize-first, not {}",
-                       json["order"].dump());
+    const Json& order = json["order"];
+    if (order != "prune-first" && order != "quantize-first" && order != "joint") {
+      return bad_input("order: must be prune-first, quantize-first or joint, not {}", order.dump());
     }
     if (prune.empty() || quantize.empty()) {
       return bad_input("order: means nothing without both 'prune' and 'format'");
     }
-    prune_first = json["order"] == "prune-first";
+    if (order == "joint") {
+      LATHE_TRY(RecipeStep step, joint_step(prune[0], quantize[0], given(json, "method")));
+      recipe.steps.push_back(std::move(step));
+      return {};
+    }
+    prune_first = order == "prune-first";
   }
   if (!prune_first) std::swap(prune, quantize);
   for (RecipeStep& step : prune) recipe.steps.push_back(std::move(step));
@@ -207,16 +229,16 @@ Status read_long(const Json& json, Recipe& recipe) {
 
 // An override must have a pass to act on.
 Status check_overrides(const Recipe& recipe) {
-  const auto has = [&](PassKind kind) {
+  const auto has = [&](bool (*is)(PassKind)) {
     return std::any_of(recipe.steps.begin(), recipe.steps.end(), [&](const RecipeStep& step) {
-      return find_pass(step.pass).value()->kind == kind;
+      return is(find_pass(step.pass).value()->kind);
     });
   };
   for (size_t i = 0; i < recipe.overrides.size(); ++i) {
-    if (recipe.overrides[i].sparsity && !has(PassKind::kPrune)) {
+    if (recipe.overrides[i].sparsity && !has(prunes)) {
       return bad_input("overrides[{}]: 'sparsity', but no pass prunes", i);
     }
-    if (recipe.overrides[i].format && !has(PassKind::kQuantize)) {
+    if (recipe.overrides[i].format && !has(quantizes)) {
       return bad_input("overrides[{}]: 'format', but no pass quantizes", i)
           .with_hint("add {rtn: {format: keep}} to the passes");
     }

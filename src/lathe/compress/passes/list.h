@@ -14,5 +14,6 @@ Pass gptq_pass();
 Pass imatrix_pass();
 Pass wanda_pass();
 Pass sparsegpt_pass();
+Pass joint_pass();
 
 }  // namespace lathe

@@ -7,8 +7,8 @@ namespace lathe {
 
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = {
-      awq_pass(),  rtn_pass(),   clip_pass(),      hqq_pass(),     magnitude_pass(),
-      gptq_pass(), wanda_pass(), sparsegpt_pass(), imatrix_pass(),
+      awq_pass(),  rtn_pass(),   clip_pass(),      hqq_pass(),   magnitude_pass(),
+      gptq_pass(), wanda_pass(), sparsegpt_pass(), joint_pass(), imatrix_pass(),
   };
   return all;
 }
