@@ -155,9 +155,30 @@ TEST_F(ProbeTest, BatchNamesItsSequences) {
   EXPECT_LE(*rows[0].low, rows[0].value);
 }
 
+TEST_F(ProbeTest, SlowSparsityHasACrossoverForEachFormat) {
+  std::map<std::string, int> times;
+  int crossovers = 0;
+  for (const Measurement& m : run("sparsity", {{"repetitions", 1}})) {
+    if (m.metric.starts_with("crossover_sparsity_")) {
+      ++crossovers;
+      EXPECT_TRUE(0 <= m.value && m.value <= 1) << m.value;
+      EXPECT_TRUE(m.format.starts_with("sparse:"));
+      continue;
+    }
+    EXPECT_TRUE(m.metric.starts_with("matrix_us_" + m.format)) << m.metric;
+    EXPECT_GT(m.value, 0);
+    ++times[m.format];
+  }
+  EXPECT_EQ(crossovers, 3);
+  EXPECT_EQ(times["int8:row"], 1);
+  EXPECT_EQ(times["sparse:int8:row"], 10);
+}
+
 TEST_F(ProbeTest, BadParameters) {
   EXPECT_NE(refusal("batch", {{"sequences", 0}}).message.find("sequences"), std::string::npos);
   EXPECT_NE(refusal("batch", {{"prompt", 1 << 20}}).message.find("context"), std::string::npos);
+  EXPECT_NE(refusal("sparsity", {{"repetitions", 0}}).message.find("repetitions"),
+            std::string::npos);
   EXPECT_NE(refusal("roofline", {{"generate", 1 << 20}}).message.find("context"),
             std::string::npos);
   EXPECT_NE(refusal("roofline", {{"promt", 1}}).hint.find("prompt"), std::string::npos);

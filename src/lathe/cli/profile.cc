@@ -13,7 +13,7 @@ struct Options {
   std::string model, kv, trace;
   int64_t prompt = 128, generate = 64, repetitions = 5;
   std::vector<int64_t> batch;
-  bool roofline = false;
+  bool roofline = false, sparsity = false;
 };
 
 struct Job {
@@ -30,6 +30,7 @@ std::vector<Job> jobs_of(const Options& o) {
     jobs.push_back({"batch", {{"sequences", sequences}, {"repetitions", o.repetitions}}});
   }
   jobs.push_back({"memory", nlohmann::json::object()});
+  if (o.sparsity) jobs.push_back({"sparsity", {{"repetitions", o.repetitions}}});
   // Last: measuring the machine takes memory of its own.
   if (o.roofline) {
     jobs.push_back({"roofline", {{"prompt", o.prompt}, {"generate", o.generate}}});
@@ -49,7 +50,9 @@ Result<int> measure(const Options& options, const Common& common) {
     LATHE_TRY(const Phases phases, time_phases(engine, options.prompt, options.generate));
     LATHE_OK(write_atomically(options.trace, chrome_trace(phases).dump() + "\n"));
   }
-  for (Measurement& m : rows) m.format = engine.model->format;
+  for (Measurement& m : rows) {
+    if (m.format.empty()) m.format = engine.model->format;
+  }
   if (!common.json) {
     fmt::print("{}", terminal_rows(rows, colour_wanted()));
     return kDone;
@@ -74,6 +77,9 @@ Body add_profile(CLI::App& app, const Common& common) {
       ->delimiter(',');
   app.add_flag("--roofline", options->roofline,
                "Also print each phase as share of the machine's ceilings, and its operations");
+  app.add_flag(
+      "--sparsity", options->sparsity,
+      "Also time its largest matrix dense and sparse: from which sparsity on that is faster");
   app.add_option("--trace", options->trace,
                  "Write each operation to this file in Chrome's trace format");
   return [options, &common] { return measure(*options, common); };

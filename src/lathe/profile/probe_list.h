@@ -7,6 +7,7 @@ namespace lathe {
 
 ProbeKind batch_probe();
 ProbeKind roofline_probe();
+ProbeKind sparsity_probe();
 
 // One number of a probe.
 Measurement probe_row(const char* task, std::string metric, double value, int64_t n,
