@@ -199,9 +199,6 @@ void bytes_panels(const PackedView* w, int64_t panel, const BytesView* x, int64_
       unrolled<kPanels>([&](auto n) UNROLLED {
         unrolled<kTokens>([&](auto t) UNROLLED {
           total[n][t] = fma(mul(to_float(sums[n][t]), scale[n]), set1(scales[t]), total[n][t]);
-          // Totals that do not fit beside the sums stay in memory, and the sums in registers: left
-          // to itself GCC spills both.
-          if constexpr (kPanels * kTokens > 8) asm("" : "+m"(total[n][t]));
         });
       });
       scales += kByteTokens;
