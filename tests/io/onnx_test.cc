@@ -193,6 +193,9 @@ TEST(Onnx, RefusesHostileTensors) {
         << place;
   }
   EXPECT_EQ(Bent{.place = "sub/data"}.error(), "");
+  EXPECT_EQ((Bent{.offset = "1"}).error(9), "");
+  EXPECT_NE((Bent{.dims = {2}, .offset = "1", .copies = 2}).error(9).find("over each other"),
+            std::string::npos);
   // Types that Lathe has no use for, and values in other fields, are passed over.
   EXPECT_EQ(Bent{.type = 8}.error(), "");
   EXPECT_EQ(Bent{.location = 0}.error(), "");

@@ -191,9 +191,10 @@ Status OnnxFile::read_tensor(Message message, const DataFiles& files) {
     if (file == opened_.end()) {
       LATHE_TRY(Bytes whole, files(external.location));
       data_files_.push_back(external.location);
-      file = opened_.emplace(external.location, std::move(whole)).first;
+      file = opened_.emplace(external.location, DataFile{std::move(whole)}).first;
     }
-    const auto size = static_cast<int64_t>(file->second.size());
+    DataFile& source = file->second;
+    const auto size = static_cast<int64_t>(source.bytes.size());
     if (external.offset > size || *bytes > size - external.offset) {
       return bad_input("tensor '{}' needs {} bytes from byte {} of '{}', which has only {}", name,
                        *bytes, external.offset, external.location, size)
@@ -203,8 +204,13 @@ Status OnnxFile::read_tensor(Message message, const DataFiles& files) {
       return bad_input("tensor '{}' of {} bytes has {} bytes of external data", name, *bytes,
                        external.length);
     }
-    data = file->second.slice(static_cast<size_t>(external.offset), static_cast<size_t>(*bytes));
+    data = source.bytes.slice(static_cast<size_t>(external.offset), static_cast<size_t>(*bytes));
     if (reinterpret_cast<uintptr_t>(data.data()) % static_cast<uintptr_t>(size_of(*dtype))) {
+      source.copied += *bytes;
+      if (source.copied > size) {
+        return bad_input("unaligned tensors lie over each other in '{}'", external.location)
+            .with_hint("the file is damaged or hostile");
+      }
       data = Bytes::copy_of(data.span());
     }
   } else {

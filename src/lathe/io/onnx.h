@@ -63,7 +63,11 @@ class OnnxFile {
   std::vector<OnnxNode> nodes_;
   std::map<std::string, StoredTensor, std::less<>> tensors_;
   std::vector<std::string> data_files_;
-  std::map<std::string, Bytes> opened_;
+  struct DataFile {
+    Bytes bytes;
+    int64_t copied = 0;  // of tensors that lie unaligned in it
+  };
+  std::map<std::string, DataFile> opened_;
 };
 
 }  // namespace lathe
