@@ -28,12 +28,11 @@ class Graph {
     for (const VectorInfo& info : vectors_of(c_)) vectors_.emplace(info.name, info);
   }
 
-  Status write(int64_t rotary_positions) {
+  Status write() {
     declare();
     lengths();
-    rope_ = rotation("/model/rotary", c_.rope, rotary_positions);
-    if (c_.two_ropes)
-      local_rope_ = rotation("/model/local_rotary", c_.local_rope, rotary_positions);
+    rope_ = rotation("/model/rotary", c_.rope);
+    if (c_.two_ropes) local_rope_ = rotation("/model/local_rotary", c_.local_rope);
     LATHE_TRY(std::string x, embed());
     for (int64_t i = 0; i < c_.layers; ++i) {
       LATHE_TRY(x, layer(i, x));
@@ -89,8 +88,8 @@ class Graph {
     const std::string last = add("Sub", name + "/Sub", {sum, integers({1}, true)});
     last_ = add("Cast", name + "/Sub/Cast", {last}, {{"to", kI32Number}});
     const std::string shape = add("Shape", name + "/Shape", {"attention_mask"});
-    const std::string length = add("Gather", name + "/Length", {shape, integers({1}, true)});
-    length_ = add("Cast", name + "/Length/Cast", {length}, {{"to", kI32Number}});
+    all_ = add("Gather", name + "/Length", {shape, integers({1}, true)});
+    length_ = add("Cast", name + "/Length/Cast", {all_}, {{"to", kI32Number}});
   }
 
   // Cosines and sines of this run's positions, one row for each token, and the rows of the tokens.
@@ -98,12 +97,25 @@ class Graph {
     std::string cosines, sines, rows;
     int64_t rotary = 0;
   };
-  Rotation rotation(const std::string& name, const RopeConfig& config, int64_t positions) {
+  Rotation rotation(const std::string& name, const RopeConfig& config) {
     if (config.rotary == 0) return {};
-    const Rope rope = make_rope(config, positions, c_.max_positions);
-    const std::string frequencies = name + "/inverse_frequency";
-    out_.constant(frequencies, DType::kF32, {1, config.rotary / 2},
-                  bytes_of(rope.inverse_frequency));
+    const auto frequencies_of = [&](const Rope& rope, const char* suffix) {
+      const std::string tensor = name + suffix;
+      out_.constant(tensor, DType::kF32, {1, config.rotary / 2}, bytes_of(rope.inverse_frequency));
+      return tensor;
+    };
+    const bool both = config.scaling == RopeScaling::kLongRope;
+    const int64_t original = config.original_context;
+    const Rope rope = make_rope(config, both ? original : c_.max_positions, c_.max_positions);
+    std::string frequencies = frequencies_of(rope, "/inverse_frequency");
+    if (both && original < c_.max_positions) {
+      // As in transformers, by the length that is reached.
+      const Rope longer = make_rope(config, original + 1, c_.max_positions);
+      const std::string beyond =
+          add("Greater", name + "/Greater", {all_, integers({original}, true)});
+      frequencies = add("Where", name + "/Where",
+                        {beyond, frequencies_of(longer, "/long_inverse_frequency"), frequencies});
+    }
     const std::string reals = add("Cast", name + "/Cast", {"position_ids"}, {{"to", kF32Number}});
     const std::string column = add("Reshape", name + "/Column", {reals, integers({-1, 1})});
     const std::string angles = add("Mul", name + "/Angles", {column, frequencies});
@@ -384,7 +396,7 @@ class Graph {
   OnnxWriter& out_;
   std::map<std::string, MatrixInfo> matrices_;
   std::map<std::string, VectorInfo> vectors_;
-  std::string last_, length_;
+  std::string last_, length_, all_;
   Rotation rope_, local_rope_;
   std::string table_;
   DType table_dtype_ = DType::kF32;
@@ -406,9 +418,8 @@ Status check_onnx(const ModelConfig& c) {
                      c.head_size, kHeadMultiple);
 }
 
-Status write_onnx_graph(const ModelConfig& config, int64_t rotary_positions,
-                        const OnnxWeights& weights, OnnxWriter& writer) {
-  return Graph(config, weights, writer).write(rotary_positions);
+Status write_onnx_graph(const ModelConfig& config, const OnnxWeights& weights, OnnxWriter& writer) {
+  return Graph(config, weights, writer).write();
 }
 
 }  // namespace lathe

@@ -36,8 +36,6 @@ struct OnnxWeights {
 bool onnx_table_holds(const Format& format, int64_t cols);
 // Refuses what the operators cannot compute.
 Status check_onnx(const ModelConfig& config);
-// `rotary_positions`: the context that the rotary frequencies are for (see rope.h).
-Status write_onnx_graph(const ModelConfig& config, int64_t rotary_positions,
-                        const OnnxWeights& weights, OnnxWriter& writer);
+Status write_onnx_graph(const ModelConfig& config, const OnnxWeights& weights, OnnxWriter& writer);
 
 }  // namespace lathe

@@ -76,14 +76,6 @@ class OnnxExport {
     return converted.matrix;
   }
 
-  // Up to where the rotation that is written is the source's.
-  int64_t context() const {
-    const ModelConfig& c = source_.config();
-    return c.rope.scaling == RopeScaling::kLongRope
-               ? std::min(c.max_positions, c.rope.original_context)
-               : c.max_positions;
-  }
-
   Status write(const std::string& directory) {
     LATHE_TRY(OnnxWriter writer, OnnxWriter::create(directory + "/model.onnx", kOpset));
     Progress progress("exporting", static_cast<int64_t>(matrices_of(source_.config()).size()),
@@ -98,13 +90,14 @@ class OnnxExport {
           LATHE_TRY(std::vector<float> values, source_.vector(info.name, info.size));
           return std::optional(std::move(values));
         }};
-    LATHE_OK(write_onnx_graph(source_.config(), context(), weights, writer));
+    LATHE_OK(write_onnx_graph(source_.config(), weights, writer));
     LATHE_OK(writer.finish());
-    if (context() < source_.config().max_positions) {
+    const RopeConfig& rope = source_.config().rope;
+    if (rope.scaling == RopeScaling::kLongRope) {
       report_.notes.push_back(fmt::format(
-          "the rotation is that of contexts up to {} positions (LongRoPE's short factors); "
-          "genai_config.json limits the context to them",
-          context()));
+          "LongRoPE: as in transformers, the rotation changes when more than {} positions are "
+          "reached, and keys in the cache keep the one that they were made with",
+          rope.original_context));
     }
     LATHE_TRY(const nlohmann::json config, plain_hf_config(source_, *family_));
     LATHE_OK(write_atomically(directory + "/config.json", config.dump(2) + "\n"));
@@ -134,16 +127,17 @@ class OnnxExport {
                                 {"present_key_names", "present.%d.key"},
                                 {"present_value_names", "present.%d.value"}}}};
     nlohmann::json model = {{"type", name == "gemma3" ? "gemma3_text" : name},
-                            {"context_length", context()},
+                            {"context_length", c.max_positions},
                             {"vocab_size", c.vocab},
                             {"decoder", std::move(decoder)}};
     if (c.bos >= 0) model["bos_token_id"] = c.bos;
     if (!c.eos.empty()) model["eos_token_id"] = c.eos;
     if (!c.eos.empty()) model["pad_token_id"] = c.eos[0];
-    return {
-        {"model", std::move(model)},
-        {"search",
-         {{"do_sample", false}, {"max_length", context()}, {"past_present_share_buffer", false}}}};
+    return {{"model", std::move(model)},
+            {"search",
+             {{"do_sample", false},
+              {"max_length", c.max_positions},
+              {"past_present_share_buffer", false}}}};
   }
 
   const Checkpoint& source_;
