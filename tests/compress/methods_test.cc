@@ -270,7 +270,7 @@ TEST_F(Calibrated, JointPruningAndRoundingIsStoredSparse) {
                  {"calibration", calibration()}}),
       folder_.file("d"), pool);
   ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(refused.error().message, HasSubstr("has more weights that are not 0"));
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("has more weights that are not 0"));
 }
 
 // Weighted by the inputs the search errs less where they are large, at the cost of a larger plain
