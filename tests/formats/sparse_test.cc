@@ -89,7 +89,7 @@ TEST(Sparse, PatternsKeepTheLargest) {
   EXPECT_EQ(encoded("sparse24:bf16", w, 1, 19).decode(),
             (std::vector<float>{0, -4, 3, 0, 0, 0, 0, 5, 1, 1, 0, 0, -2, -1, 0, 0, 0, 8, 9}));
   EXPECT_EQ(encoded("sparse48:bf16", w, 1, 19).decode(),
-            (std::vector<float>{0, -4, 3, 2, 0, 0, 0, 5, 1, 1, 0, 0, -2, -1, 0, 0, 7, 8, 9}));
+            (std::vector<float>{0, -4, 3, 2, 0, 0, 0, 5, 1, 1, 1, 0, -2, 0, 0, 0, 7, 8, 9}));
 }
 
 // From these shares of zeros on a sparse layout is smaller than the dense format.
