@@ -11,6 +11,7 @@
 #include "lathe/io/gguf.h"
 #include "lathe/model/forward.h"
 #include "lathe/model/rope.h"
+#include "lathe/text/chat_template.h"
 #include "lathe/text/tokenizer.h"
 
 namespace lathe {
@@ -19,11 +20,29 @@ namespace {
 constexpr size_t kMostDataBytes = size_t{256} << 20;
 constexpr int64_t kDefaultContext = 4096;
 
-Result<std::vector<std::string>> documents_of(const std::string& path) {
+struct Document {
+  std::string text;
+  bool chat = false;  // a rendered conversation, whose special tokens count
+};
+
+// What the model's template makes of a conversation.
+Result<std::string> rendered(const Tokenizer& tokenizer, const nlohmann::ordered_json& messages) {
+  if (tokenizer.chat_template().empty()) {
+    return bad_input("a conversation, but the model has no chat template")
+        .with_hint("give plain text: lines with a \"text\"");
+  }
+  LATHE_TRY(const ChatTemplate format, ChatTemplate::parse(tokenizer.chat_template()));
+  const nlohmann::ordered_json variables = {
+      {"bos_token", tokenizer.bos() ? tokenizer.token_of(*tokenizer.bos()) : ""},
+      {"eos_token", tokenizer.eos() ? tokenizer.token_of(*tokenizer.eos()) : ""}};
+  return format.render_json(messages, false, variables);
+}
+
+Result<std::vector<Document>> documents_of(const std::string& path, const Tokenizer& tokenizer) {
   LATHE_TRY(std::string text, read_text(path, kMostDataBytes));
-  std::vector<std::string> out;
+  std::vector<Document> out;
   if (!path.ends_with(".jsonl")) {
-    out.push_back(std::move(text));
+    out.push_back({std::move(text)});
     return out;
   }
   size_t begin = 0;
@@ -32,11 +51,17 @@ Result<std::vector<std::string>> documents_of(const std::string& path) {
     const std::string_view one(text.data() + begin, end - begin);
     begin = end + 1;
     if (one.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const auto json = nlohmann::json::parse(one, nullptr, false);
-    if (!json.is_object() || !json.contains("text") || !json["text"].is_string()) {
-      return bad_input("{}:{}: expected an object with a \"text\"", path, line);
+    const auto json = nlohmann::ordered_json::parse(one, nullptr, false);
+    if (json.is_object() && json.contains("messages") && json["messages"].is_array()) {
+      LATHE_TRY_IN(std::string chat, rendered(tokenizer, json["messages"]),
+                   fmt::format("{}:{}", path, line));
+      out.push_back({std::move(chat), true});
+      continue;
     }
-    out.push_back(json["text"].get<std::string>());
+    if (!json.is_object() || !json.contains("text") || !json["text"].is_string()) {
+      return bad_input("{}:{}: expected an object with a \"text\" or \"messages\"", path, line);
+    }
+    out.push_back({json["text"].get<std::string>()});
   }
   return out;
 }
@@ -82,15 +107,18 @@ class GramTap final : public WrappedOps {
       stats_->size = size;
       stats_->gram.resize(static_cast<size_t>(size * size));
       stats_->absolute.resize(static_cast<size_t>(size));
+      stats_->largest.resize(static_cast<size_t>(size));
     }
     Tensor across(size, tokens);
     float* out = across.mutable_data();
     double* absolute = stats_->absolute.data();
+    float* largest = stats_->largest.data();
     threads().parallel_for(size, 16, [&](int64_t begin, int64_t end) {
       for (int64_t t = 0; t < tokens; ++t) {
         for (int64_t k = begin; k < end; ++k) {
           out[k * tokens + t] = x.row(t)[k];
           absolute[k] += static_cast<double>(std::fabs(x.row(t)[k]));
+          largest[k] = std::max(largest[k], std::fabs(x.row(t)[k]));
         }
       }
     });
@@ -147,11 +175,12 @@ nlohmann::json to_json(const CalibrationSpec& spec) {
 
 Result<std::vector<std::vector<int32_t>>> calibration_samples(const CalibrationSpec& spec,
                                                               const std::string& tokenizer_path) {
-  LATHE_TRY(const std::vector<std::string> documents, documents_of(spec.data));
   LATHE_TRY(const auto tokenizer, load_tokenizer_of(tokenizer_path));
+  LATHE_TRY(const std::vector<Document> documents, documents_of(spec.data, *tokenizer));
   std::vector<int32_t> stream;
-  for (const std::string& document : documents) {
-    const auto ids = tokenizer->encode(document, {.add_special = false, .parse_special = false});
+  for (const Document& document : documents) {
+    const auto ids =
+        tokenizer->encode(document.text, {.add_special = false, .parse_special = document.chat});
     stream.insert(stream.end(), ids.begin(), ids.end());
   }
   const bool bos = tokenizer->adds_bos() && tokenizer->bos().has_value();
@@ -180,7 +209,6 @@ Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
   LATHE_TRY(const Math math, chosen_math(Math::kExact));
   const ModelConfig& c = source.config();
   std::unique_ptr<CalibrationStream> out(new CalibrationStream);
-  out->config_ = c;
   // The pool belongs to the caller.
   out->ops_ = make_cpu_ops(isa, pool, math);
   const int64_t context = std::min(c.max_positions, kDefaultContext);
@@ -218,22 +246,33 @@ Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
   return out;
 }
 
+Status CalibrationStream::set_states(std::vector<Tensor> states) {
+  bool same = states.size() == states_.size();
+  for (size_t s = 0; same && s < states.size(); ++s) {
+    same = states[s].rows() == states_[s].rows() && states[s].cols() == states_[s].cols();
+  }
+  if (!same) return bad_input("the hidden states are of other samples");
+  states_ = std::move(states);
+  return {};
+}
+
 Status CalibrationStream::run(const Checkpoint& current, int64_t index, Ops& ops, bool keep) {
   LATHE_TRY(const Layer layer, load_layer(current, *ops_, index));
-  const Rope& rope = config_.local(index) ? local_rope_ : rope_;
+  const ModelConfig& config = current.config();
+  const Rope& rope = config.local(index) ? local_rope_ : rope_;
   int64_t longest = 0;
   for (const auto& sample : samples_) {
     longest = std::max(longest, static_cast<int64_t>(sample.size()));
   }
   // A cache of one layer: the index only chooses a place in it.
-  LATHE_TRY(KvCache cache, KvCache::create(config_.kv_shape(), longest));
+  LATHE_TRY(KvCache cache, KvCache::create(config.kv_shape(), longest));
   for (size_t s = 0; s < samples_.size(); ++s) {
     Batch batch;
     cache.set_length(0);
     batch.add(cache, samples_[s], true);
     const std::vector<int32_t> positions = positions_of(batch);
     Tensor x = keep ? std::move(states_[s]) : states_[s];
-    x = run_layer(config_, layer, index, rope, ops, batch, positions, std::move(x));
+    x = run_layer(config, layer, index, rope, ops, batch, positions, std::move(x));
     if (keep) states_[s] = std::move(x);
   }
   return {};

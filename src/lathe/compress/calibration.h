@@ -21,7 +21,7 @@ namespace lathe {
 
 // `calibration:` of a recipe.
 struct CalibrationSpec {
-  std::string data;  // a text file, or JSON lines with a "text" each
+  std::string data;  // a text file, or JSON lines with a "text" or "messages" each
   int64_t samples = 128;
   int64_t length = 512;  // tokens of a sample
   int64_t seed = 0;
@@ -30,7 +30,8 @@ Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json);
 nlohmann::json to_json(const CalibrationSpec& spec);
 
 // The tokens of every sample: windows at random places of the tokenized data, BOS first where the
-// tokenizer puts it. Documents of JSON lines are tokenized one by one and follow each other.
+// tokenizer puts it. Documents of JSON lines are tokenized one by one and follow each other; lines
+// with "messages" (role, content) go through the model's chat template.
 // Refuses data of fewer tokens than one sample.
 Result<std::vector<std::vector<int32_t>>> calibration_samples(const CalibrationSpec& spec,
                                                               const std::string& tokenizer_path);
@@ -42,20 +43,24 @@ class CalibrationStream {
       const Checkpoint& source, std::vector<std::vector<int32_t>> samples, ThreadPool& pool);
 
   int64_t tokens() const { return tokens_; }
+  // The hidden states of each sample [T, C], before the block that comes next.
+  const std::vector<Tensor>& states() const { return states_; }
+  // Goes on with the states of an earlier stream over the same samples. Refuses other shapes.
+  Status set_states(std::vector<Tensor> states);
   // Statistics of the input of matrix `name` of block `layer`, which all blocks before have been
   // advanced through, with the weights as `current` gives them. `sharing` receives the names of all
   // matrices with the same input.
   Result<std::shared_ptr<const LinearStats>> collect(const Checkpoint& current, int64_t layer,
                                                      const std::string& name,
                                                      std::vector<std::string>& sharing);
-  // Takes the hidden states through block `layer`.
+  // Takes the hidden states through block `layer`, whose number of heads may be less than the
+  // source's.
   Status advance(const Checkpoint& current, int64_t layer);
 
  private:
   CalibrationStream() = default;
   Status run(const Checkpoint& current, int64_t layer, Ops& ops, bool keep);
 
-  ModelConfig config_;
   std::unique_ptr<Ops> ops_;
   Rope rope_, local_rope_;
   std::vector<std::vector<int32_t>> samples_;

@@ -6,14 +6,18 @@
 #include <chrono>
 #include <filesystem>
 
+#include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/base/hash.h"
+#include "lathe/base/log.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/memory.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
+#include "lathe/compress/block_progress.h"
 #include "lathe/compress/current_model.h"
 #include "lathe/compress/output_directory.h"
 #include "lathe/compress/plan.h"
+#include "lathe/compress/reshape.h"
 #include "lathe/compress/work_block.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/io/safetensors.h"
@@ -29,29 +33,44 @@ constexpr int kLatheCheckpoint = 1;
 
 class Compressor {
  public:
-  Compressor(const Checkpoint& source, const Recipe& recipe, std::vector<MatrixPlan> plans,
+  Compressor(const ReshapedSource& reshaped, const Recipe& recipe, std::vector<MatrixPlan> plans,
              ThreadPool& pool)
-      : source_(source), recipe_(recipe), plans_(std::move(plans)), pool_(pool), current_(source) {
-    for (const VectorInfo& info : vectors_of(source.config())) {
-      if (!info.optional || source.has(info.name)) vectors_.push_back(info);
+      : reshaped_(reshaped),
+        source_(reshaped.model()),
+        recipe_(recipe),
+        plans_(std::move(plans)),
+        pool_(pool),
+        current_(source_) {
+    for (const VectorInfo& info : vectors_of(source_.config())) {
+      if (!info.optional || source_.has(info.name)) vectors_.push_back(info);
     }
     for (size_t step = 0; step < recipe.steps.size(); ++step) transforming_ |= transforms(step);
   }
 
-  Status run(const std::string& directory) {
+  // `identity` and `kept`: see block_progress.h; null where nothing is kept.
+  Status run(const std::string& directory, const nlohmann::json& identity,
+             const KeptProgress* kept) {
     LATHE_TRY(SafetensorsWriter writer, create_writer(directory));
     LATHE_OK(start_passes());
     LATHE_OK(start_calibration());
     if (!transforming_) LATHE_OK(write_vectors(writer));
     Progress progress("compressing", static_cast<int64_t>(plans_.size()), "matrices");
+    if (kept && stream_) LATHE_OK(take_over(*kept, writer));
+    const auto first = static_cast<size_t>(report_.taken_over);
     for (size_t i = 0; i < plans_.size(); ++i) {
-      LATHE_OK(advance_to(plans_[i].info.layer));
-      LATHE_OK(compress_matrix(plans_[i], writer));
+      if (i >= first) {
+        const bool block_begins = plans_[i].info.layer != layer_;
+        LATHE_OK(advance_to(plans_[i].info.layer));
+        if (block_begins) LATHE_OK(begin_block(directory, identity, i));
+        LATHE_OK(compress_matrix(plans_[i], writer));
+      }
       progress.advance();
     }
+    forget_progress(directory);
     if (transforming_) LATHE_OK(write_vectors(writer));
     LATHE_OK(writer.finish());
     LATHE_OK(copy_side_files(source_, directory));
+    if (reshaped_.changed()) LATHE_OK(reshaped_.write_config(directory));
     return write_atomically(directory + "/lathe.json", description().dump(1) + "\n");
   }
 
@@ -117,10 +136,12 @@ class Compressor {
     for (const MatrixPlan& plan : plans_) {
       if (is_calibrated(plan)) last_calibrated_ = std::max(last_calibrated_, plan.info.layer);
     }
+    const bool looked = reshaped_.changed() && recipe_.needs_calibration();
+    if (last_calibrated_ < 0 && !looked) return {};
+    LATHE_TRY(data_hash_, sha256_of_file(recipe_.calibration->data));
     if (last_calibrated_ < 0) return {};
     LATHE_TRY_IN(auto samples, calibration_samples(*recipe_.calibration, source_.tokenizer_path()),
                  "calibration");
-    LATHE_TRY(data_hash_, sha256_of_file(recipe_.calibration->data));
     LATHE_TRY_IN(stream_, CalibrationStream::create(source_, std::move(samples), pool_),
                  "calibration");
     return {};
@@ -138,7 +159,40 @@ class Compressor {
     current_.transformed.clear();
     stats_.reset();
     sharing_.clear();
-    return layer < 0 ? Status() : transform_block();
+    return {};
+  }
+
+  Status begin_block(const std::string& directory, const nlohmann::json& identity, size_t next) {
+    const bool anything_done = layer_ != 0 && static_cast<int64_t>(next) > report_.taken_over;
+    if (stream_ && anything_done) {
+      LATHE_OK(keep_progress(directory, identity, {done_, current_.vectors, stream_->states()}));
+    }
+    return layer_ < 0 ? Status() : transform_block();
+  }
+
+  // The matrices that a killed process has finished.
+  Status take_over(const KeptProgress& kept, SafetensorsWriter& writer) {
+    const BlockProgress& progress = kept.progress();
+    if (progress.done.size() >= plans_.size())
+      return failed("more matrices are kept than there are");
+    LATHE_OK(stream_->set_states(progress.states));
+    current_.vectors = progress.vectors;
+    done_ = progress.done;
+    for (size_t i = 0; i < done_.size(); ++i) {
+      const MatrixPlan& plan = plans_[i];
+      LATHE_TRY(MatrixReport report, matrix_report_from_json(done_[i]));
+      if (report.name != plan.info.name) return failed("'{}' is kept for another", report.name);
+      for (const PartSpec& part : plan.stored->parts(plan.info.rows, plan.info.cols)) {
+        LATHE_TRY(const auto bytes, kept.tensor(plan.info.name + "." + part.name));
+        LATHE_OK(writer.append(bytes));
+      }
+      report_.stored_bytes += report.bytes;
+      report_.matrices.push_back(std::move(report));
+    }
+    report_.taken_over = static_cast<int64_t>(done_.size());
+    spdlog::info("going on with layer {}, where an earlier run was stopped",
+                 plans_[done_.size()].info.layer);
+    return {};
   }
 
   Status transform_block() {
@@ -181,7 +235,8 @@ class Compressor {
           [this,
            step](const std::function<Status(WorkMatrix&, const StepTarget&)>& visit) -> Status {
         for (size_t before = 0; before < step; ++before) {
-          if (!find_pass(recipe_.steps[before].pass).value()->needs_calibration) continue;
+          const Pass* earlier = find_pass(recipe_.steps[before].pass).value();
+          if (!earlier->needs_calibration || reshapes(earlier->kind)) continue;
           return bad_input("pass '{}' looks at the whole model, and cannot come after '{}'",
                            recipe_.steps[step].pass, recipe_.steps[before].pass)
               .with_hint("put it first, or let it work matrix by matrix");
@@ -195,6 +250,10 @@ class Compressor {
         }
         return {};
       };
+      if (reshapes(pass->kind)) {
+        runs_.emplace_back();
+        continue;
+      }
       LATHE_TRY(auto run, pass->start({recipe_.steps[step].parameters, pool_, sweep}));
       runs_.push_back(std::move(run));
     }
@@ -242,8 +301,20 @@ class Compressor {
                               matrix.note()};
     report_.stored_bytes += report.bytes;
     report_.matrices.push_back(report);
+    if (stream_) done_.push_back(with_hashes(report, matrix.stored()));
     release(matrix);
     return {};
+  }
+
+  static nlohmann::json with_hashes(const MatrixReport& report, const WeightMatrix& stored) {
+    nlohmann::json out = to_json(report);
+    const auto specs = stored.format().parts(stored.rows(), stored.cols());
+    for (size_t i = 0; i < specs.size(); ++i) {
+      Sha256 hash;
+      hash.update(stored.parts()[i].span());
+      out["sha256"][report.name + "." + specs[i].name] = hash.hex();
+    }
+    return out;
   }
 
   // No times and no paths: the same source and recipe give the same text.
@@ -272,12 +343,15 @@ class Compressor {
         {"recipe_hash", recipe_.hash()},
         {"source", {{"name", path.filename().string()}, {"files", std::move(files)}}},
         {"layers", std::move(layers)}};
-    if (stream_) {
-      out["calibration"] = {{"tokens", stream_->tokens()}, {"data_sha256", data_hash_}};
+    if (!data_hash_.empty()) {
+      out["calibration"] = {{"tokens", recipe_.calibration->samples * recipe_.calibration->length},
+                            {"data_sha256", data_hash_}};
     }
+    if (reshaped_.changed()) out["reshaped"] = reshaped_.report();
     return out;
   }
 
+  const ReshapedSource& reshaped_;
   const Checkpoint& source_;
   const Recipe& recipe_;
   std::vector<MatrixPlan> plans_;
@@ -291,6 +365,7 @@ class Compressor {
   std::string data_hash_;
   int64_t last_calibrated_ = -1, layer_ = -1;
   CurrentModel current_;
+  std::vector<nlohmann::json> done_;  // for keep_progress()
   std::shared_ptr<const LinearStats> stats_;
   std::vector<std::string> sharing_;
 };
@@ -317,6 +392,25 @@ Status check_memory(const Checkpoint& source, const std::vector<MatrixPlan>& pla
       .with_hint("free some memory; one matrix at a time is the least that can be held");
 }
 
+// What a compression is of: one that differs in any of it gives other bytes.
+Result<nlohmann::json> identity_of(const Checkpoint& source, const Recipe& recipe) {
+  nlohmann::json files = nlohmann::json::array();
+  for (const std::string& file : source.weight_files()) {
+    std::error_code error;
+    const auto bytes = fs::file_size(file, error);
+    const auto written = fs::last_write_time(file, error);
+    if (error) return failed("{}: {}", file, error.message());
+    files.push_back({fs::absolute(file).string(), bytes, written.time_since_epoch().count()});
+  }
+  LATHE_TRY_IN(const std::string data, sha256_of_file(recipe.calibration->data), "calibration");
+  LATHE_TRY(const Isa isa, chosen_isa());
+  return nlohmann::json{{"lathe", kVersion},
+                        {"recipe", recipe.hash()},
+                        {"files", std::move(files)},
+                        {"data", data},
+                        {"isa", name_of(isa)}};
+}
+
 }  // namespace
 
 nlohmann::json to_json(const MatrixReport& report) {
@@ -328,6 +422,24 @@ nlohmann::json to_json(const MatrixReport& report) {
   return out;
 }
 
+Result<MatrixReport> matrix_report_from_json(const nlohmann::json& json) {
+  MatrixReport report;
+  try {
+    json.at("name").get_to(report.name);
+    json.at("format").get_to(report.format);
+    json.at("rows").get_to(report.rows);
+    json.at("cols").get_to(report.cols);
+    json.at("bytes").get_to(report.bytes);
+    json.at("sparsity").get_to(report.sparsity);
+    json.at("mse").get_to(report.mse);
+    json.at("relative_error").get_to(report.relative_error);
+    report.note = json.value("note", "");
+  } catch (const nlohmann::json::exception& exception) {
+    return bad_input("the report of a matrix: {}", exception.what());
+  }
+  return report;
+}
+
 Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recipe,
                                    const std::string& out_directory, ThreadPool& pool,
                                    const CompressOptions& options) {
@@ -336,15 +448,25 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   if (fs::equivalent(source.path(), out_directory, error)) {
     return bad_input("{}: is the model itself; write the compressed one elsewhere", out_directory);
   }
-  LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
-  LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(source, recipe), source.path());
+  LATHE_TRY_IN(const ReshapedSource preview, ReshapedSource::preview(source, recipe, pool),
+               source.path());
+  LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(preview.model(), recipe), source.path());
   LATHE_OK(check_memory(source, plans));
   if (recipe.needs_calibration() && !recipe.calibration) {
     return bad_input("this recipe looks at calibration data, and names none")
         .with_hint("add calibration: {data: FILE} to it, or --calibration FILE");
   }
-  Compressor compressor(source, recipe, std::move(plans), pool);
-  LATHE_OK_IN(compressor.run(directory.path()), source.path());
+  nlohmann::json identity;
+  std::unique_ptr<KeptProgress> kept;
+  if (recipe.needs_calibration()) {
+    LATHE_TRY(identity, identity_of(source, recipe));
+    kept = KeptProgress::find(out_directory, identity);
+  }
+  LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
+  LATHE_TRY_IN(const ReshapedSource reshaped, ReshapedSource::create(source, recipe, pool),
+               source.path());
+  Compressor compressor(reshaped, recipe, std::move(plans), pool);
+  LATHE_OK_IN(compressor.run(directory.path(), identity, kept.get()), source.path());
   LATHE_OK(directory.commit());
   CompressionReport report = compressor.take_report();
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();

@@ -7,8 +7,10 @@
 //                       "layers": [what each matrix became and lost]}
 //   model.safetensors   <matrix>.<part> for every part of its format; vectors in F32
 //                       "calibration": {tokens, data_sha256} where a pass looked at data
+//                       "reshaped": [{pass: what it did}] where one changed the model as a whole
 //   tokenizer files     as in the source; tokenizer.gguf where that was a GGUF file
-//   config.json, generation_config.json   as in the source, where it has them
+//   config.json, generation_config.json   as in the source, where it has them; config.json with the
+//                       sizes that a reshaping pass left
 #pragma once
 
 #include <string>
@@ -33,6 +35,7 @@ struct MatrixReport {
   std::string note;           // what had to be done otherwise than asked; mostly empty
 };
 nlohmann::json to_json(const MatrixReport& report);
+Result<MatrixReport> matrix_report_from_json(const nlohmann::json& json);
 
 struct CompressionReport {
   std::vector<MatrixReport> matrices;
@@ -40,10 +43,12 @@ struct CompressionReport {
   double bits_per_weight = 0;        // of all parameters, a tied table counted once
   double block_bits_per_weight = 0;  // of the linear layers inside the blocks
   double seconds = 0;
+  int64_t taken_over = 0;      // matrices that a killed process had done already
   int64_t peak_rss_bytes = 0;  // of the process so far
 };
 
-// Nothing is left at `out_directory` on failure; what was there stays.
+// Nothing is left at `out_directory` on failure; what was there stays. A calibrated compression
+// that was killed goes on with the block at which it stood, and gives the same bytes.
 Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recipe,
                                    const std::string& out_directory, ThreadPool& pool,
                                    const CompressOptions& options = {});

@@ -15,6 +15,7 @@ struct LinearStats {
   int64_t tokens = 0;            // rows seen
   std::vector<double> gram;      // Σ x xᵀ, K × K
   std::vector<double> absolute;  // Σ |x|, K
+  std::vector<float> largest;    // max |x|, K
 
   Status check_finite() const {
     const auto finite = [](double x) { return std::isfinite(x); };

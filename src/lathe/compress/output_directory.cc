@@ -30,6 +30,11 @@ Status check_target(const std::string& path, bool overwrite) {
       .with_hint("choose another name");
 }
 
+std::string without_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
 // A lock on a folder, which the system takes back however the process ends; -1 if it cannot be had.
 int lock_folder(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -38,32 +43,36 @@ int lock_folder(const std::string& path) {
   return -1;
 }
 
-// Removes what killed processes have left under temporary names of `target`.
-void remove_remains(const std::string& target) {
-  const fs::path path(target);
+}  // namespace
+
+LeftFolder::LeftFolder(LeftFolder&& other) noexcept
+    : path_(std::exchange(other.path_, {})), lock_(std::exchange(other.lock_, -1)) {}
+
+LeftFolder::~LeftFolder() {
+  std::error_code error;
+  if (!path_.empty()) fs::remove_all(path_, error);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::vector<LeftFolder> left_folders(const std::string& target) {
+  const fs::path path(without_slashes(target));
   const std::string prefix = path.filename().string() + ".tmp-";
-  std::vector<std::string> found;
+  std::vector<LeftFolder> out;
   std::error_code error;
   fs::directory_iterator it(path.has_parent_path() ? path.parent_path() : ".", error);
   for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-    if (it->path().filename().string().starts_with(prefix)) found.push_back(it->path().string());
+    if (!it->path().filename().string().starts_with(prefix)) continue;
+    const int lock = lock_folder(it->path().string());
+    if (lock >= 0) out.emplace_back(it->path().string(), lock);  // else somebody is filling it
   }
-  for (const std::string& folder : found) {
-    const int fd = lock_folder(folder);
-    if (fd < 0) continue;  // no folder, or somebody is filling it
-    fs::remove_all(folder, error);
-    ::close(fd);
-  }
+  return out;
 }
 
-}  // namespace
-
 Result<OutputDirectory> OutputDirectory::create(const std::string& path, bool overwrite) {
-  std::string target = path;
-  while (target.size() > 1 && target.back() == '/') target.pop_back();
+  std::string target = without_slashes(path);
   if (target.empty() || target == "/") return bad_input("'{}' is not the name of a folder", path);
   LATHE_OK(check_target(target, overwrite));
-  remove_remains(target);
+  left_folders(target).clear();
   static std::atomic<uint32_t> counter{0};
   for (int attempt = 0; attempt < 1000; ++attempt) {
     std::string temporary = fmt::format("{}.tmp-{}-{}", target, ::getpid(), counter++);

@@ -4,10 +4,27 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lathe/base/result.h"
 
 namespace lathe {
+
+// What a killed process has left under a temporary name; removed when this goes.
+class LeftFolder {
+ public:
+  LeftFolder(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  LeftFolder(LeftFolder&& other) noexcept;
+  LeftFolder& operator=(LeftFolder&&) = delete;
+  ~LeftFolder();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;  // empty: moved away
+  int lock_;
+};
+// All of `target` that nobody is filling, and that no other LeftFolder holds.
+std::vector<LeftFolder> left_folders(const std::string& target);
 
 class OutputDirectory {
  public:

@@ -50,14 +50,31 @@ struct PassSetup {
 };
 
 // kTransform: changes matrices and norms of a block together, so that the model computes the same
-// and rounds better. Such passes come before all others. kJoint: prunes and quantizes in one.
-enum class PassKind : uint8_t { kPrune, kQuantize, kTransform, kJoint };
+// and rounds better. Such passes come before those that prune and round.
+// kReduce (takes layers, heads or channels away) and kRotate change the model as a whole, and come
+// before all others (reshape.h). kJoint: prunes and quantizes in one.
+enum class PassKind : uint8_t { kPrune, kQuantize, kTransform, kJoint, kReduce, kRotate };
 constexpr bool prunes(PassKind kind) {
   return kind == PassKind::kPrune || kind == PassKind::kJoint;
 }
 constexpr bool quantizes(PassKind kind) {
   return kind == PassKind::kQuantize || kind == PassKind::kJoint;
 }
+constexpr bool reshapes(PassKind kind) {
+  return kind == PassKind::kReduce || kind == PassKind::kRotate;
+}
+
+// What a reshaping pass looks at.
+struct ReshapeSetup {
+  const nlohmann::json& parameters;  // as checked, all there
+  ThreadPool& pool;
+  // Null: only the shapes of the result are wanted; what the pass takes away does not matter.
+  const std::vector<std::vector<int32_t>>* samples;
+};
+struct Reshaped {
+  std::unique_ptr<const Checkpoint> model;  // over the source, which must outlive it
+  nlohmann::json report;                    // for lathe.json
+};
 
 struct Pass {
   std::string name, description;
@@ -67,6 +84,8 @@ struct Pass {
   Result<std::unique_ptr<PassRun>> (*start)(const PassSetup& setup);
   // Quantizing passes that do not work with every format: asked before any work. Null: all do.
   Status (*supports)(const FormatPtr& format, int64_t rows, int64_t cols) = nullptr;
+  // Of reshaping passes, which have no start().
+  Result<Reshaped> (*reshape)(const Checkpoint& source, const ReshapeSetup& setup) = nullptr;
 };
 
 // The one list of passes. Adding one: its own file, its line in passes/list.h and in

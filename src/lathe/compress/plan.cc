@@ -5,6 +5,7 @@
 
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
+#include "lathe/compress/mixture.h"
 
 namespace lathe {
 namespace {
@@ -113,6 +114,10 @@ class Planner {
     MatrixPlan plan{info, {}, nullptr};
     std::optional<std::string> format;
     std::optional<double> sparsity;
+    const std::string& outside_asked = is_table(info) ? recipe_.embeddings : recipe_.head;
+    if (!recipe_.mixture.empty() && (in_block(info) || outside_asked.empty())) {
+      format = mixture_format(recipe_.mixture, info, source_.config());
+    }
     for (const RecipeOverride& entry : recipe_.overrides) {
       if (!pattern_matches(entry.match, info.name)) continue;
       if (entry.format) format = entry.format;

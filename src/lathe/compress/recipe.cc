@@ -44,6 +44,7 @@ nlohmann::json to_json(const Recipe& recipe) {
   }
   if (!recipe.embeddings.empty()) out["embeddings"] = recipe.embeddings;
   if (!recipe.head.empty()) out["head"] = recipe.head;
+  if (!recipe.mixture.empty()) out["mixture"] = recipe.mixture;
   if (recipe.calibration) out["calibration"] = to_json(*recipe.calibration);
   for (const RecipeOverride& entry : recipe.overrides) {
     nlohmann::json j = {{"match", entry.match}};

@@ -29,6 +29,9 @@ struct Recipe {
   std::vector<RecipeStep> steps;
   // A format spec or "keep"; empty: the default, 16 bits (see plan.h).
   std::string embeddings, head;
+  // A mixture of formats (mixture.h), where neither an override nor `embeddings` or `head` says
+  // otherwise; empty: none.
+  std::string mixture;
   std::vector<RecipeOverride> overrides;
   std::optional<CalibrationSpec> calibration;  // what passes that need it look at
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "lathe/base/suggest.h"
+#include "lathe/compress/mixture.h"
 #include "lathe/compress/pass.h"
 #include "lathe/compress/recipe.h"
 
@@ -26,16 +27,20 @@ Result<std::string> text_at(const Json& json, const char* key) {
   return json[key].get<std::string>();
 }
 
-// A pass by name, of the kind that belongs where it stands.
-Result<const Pass*> pass_of_kind(const std::string& name, PassKind kind, const char* key) {
+bool removes(PassKind kind) { return kind == PassKind::kPrune || kind == PassKind::kReduce; }
+bool prepares(PassKind kind) { return kind == PassKind::kTransform || kind == PassKind::kRotate; }
+
+// A pass by name, of a kind that belongs where it stands.
+Result<const Pass*> pass_of_kind(const std::string& name, bool (*belongs)(PassKind),
+                                 const char* key) {
   LATHE_TRY_IN(const Pass* pass, find_pass(name), key);
-  if (pass->kind == kind) return pass;
+  if (belongs(pass->kind)) return pass;
   return bad_input("{}: '{}' is a {} pass", key, name,
-                   pass->kind == PassKind::kPrune      ? "pruning"
+                   removes(pass->kind)                 ? "pruning"
                    : pass->kind == PassKind::kQuantize ? "quantizing"
                    : pass->kind == PassKind::kJoint    ? "pruning and quantizing"
                                                        : "transforming")
-      .with_hint(pass->kind == PassKind::kPrune   ? "give it under 'prune'"
+      .with_hint(removes(pass->kind)              ? "give it under 'prune'"
                  : pass->kind == PassKind::kJoint ? "give prune: sparsegpt and order: joint"
                                                   : "give it as 'method'");
 }
@@ -98,39 +103,50 @@ Result<RecipeStep> read_prune(const Json& prune) {
     return bad_input("prune: must be {{method: …, sparsity: …}} or METHOD:SPARSITY, not {}",
                      prune.dump());
   }
-  LATHE_TRY(const Pass* pass, pass_of_kind(name, PassKind::kPrune, "prune"));
+  LATHE_TRY(const Pass* pass, pass_of_kind(name, removes, "prune"));
   LATHE_TRY_IN(RecipeStep step, make_step(*pass, parameters), "prune");
   return step;
 }
 
 // Takes the transforming passes off "awq+gptq"; what is left of the method is a quantizing one.
-// After awq alone that is clip, as in its paper.
+// After awq alone that is clip, as in its paper; after others alone it is rtn.
 Result<std::vector<RecipeStep>> read_transforms(std::string& method) {
   std::vector<RecipeStep> steps;
   for (;;) {
     const size_t plus = method.find('+');
     LATHE_TRY_IN(const Pass* pass, find_pass(method.substr(0, plus)), "method");
-    if (pass->kind != PassKind::kTransform) {
+    if (!prepares(pass->kind)) {
       if (plus == std::string::npos) return steps;
       return bad_input("method: '{}' cannot stand before another pass", pass->name)
           .with_hint("only transforming passes can, as in awq+gptq");
     }
     LATHE_TRY(RecipeStep step, make_step(*pass, Json::object()));
     steps.push_back(std::move(step));
-    method = plus == std::string::npos ? "clip" : method.substr(plus + 1);
+    const char* alone = pass->name == "awq" ? "clip" : "rtn";
+    method = plus == std::string::npos ? alone : method.substr(plus + 1);
   }
 }
 
-// A transforming pass sees the model as the source has it.
+// A transforming pass sees the model before weights are pruned or rounded, a reshaping one before
+// anything else.
 Status check_order(const Recipe& recipe) {
-  bool changed = false;
+  bool changed = false, transformed = false;
   for (const RecipeStep& step : recipe.steps) {
-    const bool transforms = find_pass(step.pass).value()->kind == PassKind::kTransform;
-    if (transforms && changed) {
+    const PassKind kind = find_pass(step.pass).value()->kind;
+    const bool transforms = kind == PassKind::kTransform;
+    if ((transforms || reshapes(kind)) && changed) {
       return bad_input("passes: '{}' comes after a pass that prunes or rounds", step.pass)
           .with_hint("put it first");
     }
-    changed |= !transforms;
+    if (reshapes(kind) && transformed) {
+      return bad_input(
+                 "passes: '{}' changes the whole model, and comes after a pass that works "
+                 "block by block",
+                 step.pass)
+          .with_hint("put it first");
+    }
+    transformed |= transforms;
+    changed |= !transforms && !reshapes(kind);
   }
   return {};
 }
@@ -159,11 +175,17 @@ Status read_short(const Json& json, Recipe& recipe) {
     LATHE_TRY(method, text_at(json, "method"));
   }
   LATHE_TRY(recipe.steps, read_transforms(method));
-  LATHE_TRY(const Pass* quantizer, pass_of_kind(method, PassKind::kQuantize, "method"));
+  LATHE_TRY(const Pass* quantizer,
+            pass_of_kind(
+                method, [](PassKind kind) { return kind == PassKind::kQuantize; }, "method"));
   const bool overridden =
       std::any_of(recipe.overrides.begin(), recipe.overrides.end(),
                   [](const RecipeOverride& entry) { return entry.format.has_value(); });
-  const Json format = given(json, "format") ? json["format"] : Json("keep");
+  Json format = given(json, "format") ? json["format"] : Json("keep");
+  if (format.is_string() && is_mixture(format.get<std::string>())) {
+    recipe.mixture = format.get<std::string>();
+    format = mixture_base(recipe.mixture);
+  }
   LATHE_TRY_IN(const std::string spec, storage_from_json(format), "format");
   std::vector<RecipeStep> quantize, prune;
   if (spec != "keep" || overridden) {
@@ -174,7 +196,9 @@ Status read_short(const Json& json, Recipe& recipe) {
   }
   if (given(json, "prune")) {
     LATHE_TRY(RecipeStep step, read_prune(json["prune"]));
-    prune.push_back(std::move(step));
+    const bool whole = reshapes(find_pass(step.pass).value()->kind);
+    whole ? void(recipe.steps.insert(recipe.steps.begin(), std::move(step)))
+          : prune.push_back(std::move(step));
   }
   bool prune_first = true;
   if (given(json, "order")) {
@@ -205,8 +229,15 @@ Status read_long(const Json& json, Recipe& recipe) {
           .with_hint("put it into the list of passes");
     }
   }
-  LATHE_OK(
-      check_keys(json, {"passes", "embeddings", "head", "overrides", "calibration"}, "recipe"));
+  LATHE_OK(check_keys(json, {"passes", "embeddings", "head", "overrides", "calibration", "mixture"},
+                      "recipe"));
+  if (given(json, "mixture")) {
+    LATHE_TRY(recipe.mixture, text_at(json, "mixture"));
+    if (!is_mixture(recipe.mixture)) {
+      return bad_input("mixture: '{}' is not known", recipe.mixture)
+          .with_hint("mixtures are q4_k_m and q3_k_m");
+    }
+  }
   if (!json["passes"].is_array()) {
     return bad_input("passes: must be a list, not {}", json["passes"].dump());
   }
@@ -234,6 +265,10 @@ Status check_overrides(const Recipe& recipe) {
       return is(find_pass(step.pass).value()->kind);
     });
   };
+  if (!recipe.mixture.empty() && !has(quantizes)) {
+    return bad_input("mixture: '{}', but no pass quantizes", recipe.mixture)
+        .with_hint("add {rtn: {format: keep}} to the passes");
+  }
   for (size_t i = 0; i < recipe.overrides.size(); ++i) {
     if (recipe.overrides[i].sparsity && !has(prunes)) {
       return bad_input("overrides[{}]: 'sparsity', but no pass prunes", i);

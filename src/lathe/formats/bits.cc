@@ -10,11 +10,17 @@
 //                to max(w) in 2^b − 1 steps; the only kind in which 0 is not exact. A zero point
 //                that need not be whole, as HQQ wants it, is offset = −scale · zero.
 //
+// ternary:gN     w = scale · (code − 2), code 1, 2 or 3: −scale, 0 or scale. Five codes less 1 are
+// the
+//                digits of a byte in base 3: `weight.packed` U8 [N, ⌈K/5⌉], 1.6 bits a weight. The
+//                scale is the one of least squared error.
+//
 // The codes are rounded with scale and offset as they are stored. The last group of a row may be
 // shorter.
 #include "lathe/formats/bits.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "lathe/formats/detail.h"
 #include "lathe/formats/kinds.h"
@@ -23,6 +29,7 @@ namespace lathe::formats {
 namespace {
 
 constexpr uint32_t kOffsetFlag = 1u << 20;  // of id()
+constexpr int kMostTrits = 242;             // 3^5 − 1
 
 struct Range {
   float low, high;
@@ -42,12 +49,14 @@ class BitsFormat final : public Format {
   explicit BitsFormat(BitsLayout layout) : layout_(layout) {}
 
   std::string spec() const override {
+    if (layout_.ternary) return fmt::format("ternary:g{}", layout_.group);
     constexpr const char* kSuffix[] = {"", ",asym", ",offset"};
     return fmt::format("int{}:g{}{}", layout_.bits, layout_.group,
                        kSuffix[static_cast<int>(layout_.zero)]);
   }
   uint32_t id() const override {
-    const Kind kind = layout_.bits == 2   ? Kind::kInt2
+    const Kind kind = layout_.ternary     ? Kind::kTernary
+                      : layout_.bits == 2 ? Kind::kInt2
                       : layout_.bits == 3 ? Kind::kInt3
                                           : Kind::kInt4;
     return make_id(kind, static_cast<uint32_t>(layout_.group) << 1 |
@@ -60,6 +69,7 @@ class BitsFormat final : public Format {
   SnrBounds snr() const override {
     if (layout_.bits == 4) return {17.0, 22.5};
     if (layout_.bits == 3) return {10.5, 16.5};
+    if (layout_.ternary) return {6.0, 9.5};
     return {4.0, 10.0};
   }
 
@@ -67,7 +77,7 @@ class BitsFormat final : public Format {
   std::vector<PartSpec> parts(int64_t rows, int64_t cols) const override {
     const int64_t groups = ceil_div(cols, layout_.group);
     std::vector<PartSpec> out = {
-        {"weight.packed", DType::kU8, {rows, ceil_div(cols * layout_.bits, 8)}},
+        {"weight.packed", DType::kU8, {rows, packed_row_bytes(layout_, cols)}},
         {"weight.scale", DType::kF16, {rows, groups}}};
     if (layout_.zero == ZeroKind::kPoint)
       out.push_back({"weight.zero", DType::kU8, {rows, groups}});
@@ -80,7 +90,7 @@ class BitsFormat final : public Format {
   void encode(const float* weights, int64_t rows, int64_t cols,
               std::span<uint8_t* const> out) const override {
     const int64_t groups = ceil_div(cols, layout_.group);
-    const int64_t stride = ceil_div(cols * layout_.bits, 8);
+    const int64_t stride = packed_row_bytes(layout_, cols);
     std::vector<uint8_t> codes(static_cast<size_t>(cols));
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t g = 0; g < groups; ++g) {
@@ -88,17 +98,17 @@ class BitsFormat final : public Format {
         encode_group(weights + r * cols + begin, std::min(layout_.group, cols - begin),
                      r * groups + g, out, codes.data() + begin);
       }
-      pack_bits(codes.data(), cols, layout_.bits, out[0] + r * stride);
+      pack_row(layout_, codes.data(), cols, out[0] + r * stride);
     }
   }
 
   void decode_rows(std::span<const Bytes> parts, int64_t /*rows*/, int64_t cols, int64_t begin,
                    int64_t end, float* out) const override {
     const int64_t groups = ceil_div(cols, layout_.group);
-    const int64_t stride = ceil_div(cols * layout_.bits, 8);
+    const int64_t stride = packed_row_bytes(layout_, cols);
     std::vector<uint8_t> codes(static_cast<size_t>(cols));
     for (int64_t r = begin; r < end; ++r, out += cols) {
-      unpack_bits(parts[0].data() + r * stride, cols, layout_.bits, codes.data());
+      unpack_row(layout_, parts[0].data() + r * stride, cols, codes.data());
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t index = r * groups + g;
         const float scale = f16_to_f32(load<uint16_t>(parts[1].data(), index));
@@ -120,6 +130,11 @@ class BitsFormat final : public Format {
     if (layout_.zero == ZeroKind::kOffset) {
       return check_finite(DType::kF16, parts[2], "weight.offset");
     }
+    for (size_t i = 0; layout_.ternary && i < parts[0].size(); ++i) {
+      if (parts[0].data()[i] <= kMostTrits) continue;
+      return bad_input("byte {} of part 'weight.packed' is {}, but five digits of base 3 are 0…{}",
+                       i, parts[0].data()[i], kMostTrits);
+    }
     if (layout_.zero == ZeroKind::kMiddle) return {};
     for (size_t i = 0; i < parts[2].size(); ++i) {
       if (parts[2].data()[i] > most()) {
@@ -133,6 +148,7 @@ class BitsFormat final : public Format {
   const BitsLayout& layout() const { return layout_; }
 
  private:
+  int least() const { return layout_.ternary ? 1 : 0; }
   int most() const { return (1 << layout_.bits) - 1; }
   int middle() const { return layout_.zero == ZeroKind::kMiddle ? 1 << (layout_.bits - 1) : 0; }
 
@@ -141,7 +157,8 @@ class BitsFormat final : public Format {
     const Range range = range_of(x, count, layout_.zero != ZeroKind::kOffset);
     const float steps = static_cast<float>(most());
     const float widest =
-        layout_.zero == ZeroKind::kMiddle
+        layout_.ternary ? ternary_scale(x, count)
+        : layout_.zero == ZeroKind::kMiddle
             ? (range.high >= -range.low ? range.high : range.low) / static_cast<float>(-middle())
             : (range.high - range.low) / steps;
     const uint16_t stored = f32_to_f16(widest);
@@ -161,7 +178,7 @@ class BitsFormat final : public Format {
     for (int64_t i = 0; i < count; ++i) {
       // A tiny f16 scale may have been rounded to two thirds of its value: hence the clamps.
       const float scaled = std::clamp((x[i] - shift) * inverse, -1e6f, 1e6f);
-      codes[i] = static_cast<uint8_t>(std::clamp(round_even(scaled) + zero, 0, most()));
+      codes[i] = static_cast<uint8_t>(std::clamp(round_even(scaled) + zero, least(), most()));
     }
   }
 
@@ -200,6 +217,55 @@ void pack_bits(const uint8_t* codes, int64_t cols, int bits, uint8_t* row) {
   if (count > 0) *row = static_cast<uint8_t>(held);
 }
 
+void unpack_trits(const uint8_t* row, int64_t cols, uint8_t* codes) {
+  int held = 0;
+  for (int64_t k = 0; k < cols; ++k) {
+    if (k % 5 == 0) held = *row++;
+    codes[k] = static_cast<uint8_t>(1 + held % 3);
+    held /= 3;
+  }
+}
+
+void pack_trits(const uint8_t* codes, int64_t cols, uint8_t* row) {
+  constexpr int kPowers[] = {1, 3, 9, 27, 81};
+  int held = 0;
+  for (int64_t k = 0; k < cols; ++k) {
+    held += (codes[k] - 1) * kPowers[k % 5];
+    if (k % 5 != 4 && k + 1 != cols) continue;
+    *row++ = static_cast<uint8_t>(held);
+    held = 0;
+  }
+}
+
+int64_t packed_row_bytes(const BitsLayout& layout, int64_t cols) {
+  return layout.ternary ? ceil_div(cols, 5) : ceil_div(cols * layout.bits, 8);
+}
+
+void unpack_row(const BitsLayout& layout, const uint8_t* row, int64_t cols, uint8_t* codes) {
+  if (layout.ternary) return unpack_trits(row, cols, codes);
+  unpack_bits(row, cols, layout.bits, codes);
+}
+
+void pack_row(const BitsLayout& layout, const uint8_t* codes, int64_t cols, uint8_t* row) {
+  if (layout.ternary) return pack_trits(codes, cols, row);
+  pack_bits(codes, cols, layout.bits, row);
+}
+
+float ternary_scale(const float* x, int64_t count) {
+  std::vector<float> sizes(x, x + count);
+  for (float& size : sizes) size = std::fabs(size);
+  std::sort(sizes.begin(), sizes.end(), std::greater<>());
+  double sum = 0, best = 0, scale = 0;
+  for (int64_t k = 0; k < count; ++k) {
+    sum += static_cast<double>(sizes[static_cast<size_t>(k)]);
+    const double gain = sum * sum / static_cast<double>(k + 1);
+    if (gain <= best) continue;
+    best = gain;
+    scale = sum / static_cast<double>(k + 1);
+  }
+  return static_cast<float>(scale);
+}
+
 FormatPtr make_bits_format(int bits, int64_t group, ZeroKind zero) {
   return std::make_shared<BitsFormat>(BitsLayout{bits, group, zero});
 }
@@ -232,6 +298,22 @@ FormatKind int2_kind() {
           [](std::string_view options) { return parse_bits("int2", 2, options); }};
 }
 
+FormatKind ternary_kind() {
+  return {"ternary",
+          "ternary:gN",
+          "−1, 0 or 1 times a scale per group of N columns, in 1.6 bits",
+          {"ternary:g32", "ternary:g64", "ternary:g128"},
+          [](std::string_view options) -> Result<FormatPtr> {
+            LATHE_TRY(const FormatPtr format, parse_bits("ternary", 2, options));
+            BitsLayout layout = bits_layout(*format);
+            if (layout.zero != ZeroKind::kMiddle) {
+              return bad_input("format ternary has no zero point and no offset");
+            }
+            layout.ternary = true;
+            return FormatPtr(std::make_shared<BitsFormat>(layout));
+          }};
+}
+
 FormatKind int3_kind() {
   return {"int3",
           "int3:gN[,asym|,offset]",
@@ -251,10 +333,10 @@ BitsLayout bits_layout(const Format& format) {
 
 std::vector<uint8_t> bits_codes(const Format& format, std::span<const Bytes> parts, int64_t cols,
                                 int64_t row) {
-  const int bits = bits_layout(format).bits;
+  const BitsLayout layout = bits_layout(format);
   std::vector<uint8_t> codes(static_cast<size_t>(cols));
-  formats::unpack_bits(parts[0].data() + row * formats::ceil_div(cols * bits, 8), cols, bits,
-                       codes.data());
+  const int64_t stride = formats::packed_row_bytes(layout, cols);
+  formats::unpack_row(layout, parts[0].data() + row * stride, cols, codes.data());
   return codes;
 }
 

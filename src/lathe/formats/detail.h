@@ -32,6 +32,7 @@ enum class Kind : uint32_t {
   kInt3 = 10,
   kMxfp4 = 11,
   kNvfp4 = 12,
+  kTernary = 13,
   kSparse = 32,
   kSparse24 = 33,
   kSparse48 = 34,

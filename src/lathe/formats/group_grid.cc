@@ -46,7 +46,9 @@ Result<GroupGrid> GroupGrid::create(const FormatPtr& stored_as, int64_t rows, in
       grid.half_scale_ = true;
       grid.bits_ = layout.bits;
       grid.zero_ = layout.zero == ZeroKind::kMiddle ? 1 << (layout.bits - 1) : 0;
+      grid.lowest_ = layout.ternary ? 1 : 0;
       grid.highest_ = (1 << layout.bits) - 1;
+      grid.ternary_ = layout.ternary;
       break;
     }
     case Encoding::kCodebook4: {
@@ -78,7 +80,8 @@ Result<GroupGrid> GroupGrid::create(const FormatPtr& stored_as, int64_t rows, in
     }
     default:
       return unsupported("format {} is not made of groups with one scale each", format->spec())
-          .with_hint("formats that are: int8, int4, int3, int2, nf4 and fp4 without ',dq'");
+          .with_hint(
+              "formats that are: int8, int4, int3, int2, ternary, nf4 and fp4 without ',dq'");
   }
   grid.groups_ = ceil_div(cols, grid.group_);
   return grid;
@@ -189,10 +192,11 @@ GridGroup GroupGrid::fit(const float* x, const FitWeight& weight, int64_t count)
   if (!codebook_) {
     widest = asymmetric_ || offset_ ? (high - low) / static_cast<float>(highest_)
              : highest_ == 127      ? most / 127.0f
+             : ternary_             ? most
              : lowest_ == 1         ? most / 7.0f
                                     : signed_most / static_cast<float>(-zero_);
   }
-  GridGroup best = with_scale(widest, low);
+  GridGroup best = with_scale(ternary_ ? formats::ternary_scale(x, count) : widest, low);
   if (!weight.diagonal || widest == 0) return best;
   // The cheapest by the diagonal, in order; the matrix then decides between them.
   constexpr size_t kFinalists = 4;
@@ -216,9 +220,10 @@ GridGroup GroupGrid::fit(const float* x, const FitWeight& weight, int64_t count)
     if (group.scale != 0) consider(refitted(x, weight.diagonal, count, group));
   };
   // Wider by up to 14 % (a maximum that falls on code 7 of −8…7), narrower down to 0.6, with few
-  // bits to 0.4. Symmetric groups reach one step further on one side: both signs are tried.
+  // bits to 0.4, with three values to 0.2. Symmetric groups reach one step further on one side:
+  // both signs are tried.
   const bool both_signs = !codebook_ && !asymmetric_ && !offset_ && lowest_ == 0;
-  const int steps = bits_ < 4 ? 24 : 16;
+  const int steps = ternary_ ? 33 : bits_ < 4 ? 24 : 16;
   for (int step = both_signs ? -5 : 0; step < steps; ++step) {
     const float factor = 1.0f - 0.025f * static_cast<float>(step);
     attempt(factor);
@@ -250,6 +255,7 @@ void GroupGrid::store_codes(const float* values, const std::vector<GridGroup>& g
     }
     return;
   }
+  if (ternary_) return formats::pack_trits(codes.data(), cols_, out + row * ceil_div(cols_, 5));
   uint8_t* line = out + row * ceil_div(cols_ * bits_, 8);
   if (bits_ == 4 && !offset_ && cols_ % 2 != 0) codes.push_back(8);  // as int4 leaves it
   formats::pack_bits(codes.data(), static_cast<int64_t>(codes.size()), bits_, line);

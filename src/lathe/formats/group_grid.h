@@ -31,8 +31,8 @@ struct FitWeight {
 
 class GroupGrid {
  public:
-  // int8, int4, int3, int2 and the codebook formats without double quantization whose blocks end
-  // with the rows, and sparse layouts of these; the error says what would do.
+  // int8, int4, int3, int2, ternary and the codebook formats without double quantization whose
+  // blocks end with the rows, and sparse layouts of these; the error says what would do.
   static Result<GroupGrid> create(const FormatPtr& stored_as, int64_t rows, int64_t cols);
 
   int64_t group() const { return group_; }    // columns
@@ -67,6 +67,7 @@ class GroupGrid {
   FormatPtr format_, stored_as_;  // dense, and perhaps a sparse layout of it
   int64_t rows_ = 0, cols_ = 0, group_ = 0, groups_ = 0;
   bool codebook_ = false, asymmetric_ = false, half_scale_ = false, offset_ = false;
+  bool ternary_ = false;
   int bits_ = 4;
   int32_t lowest_ = 0, highest_ = 0, zero_ = 0;
   std::array<float, 16> table_{};    // of a codebook, by code

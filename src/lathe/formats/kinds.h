@@ -12,6 +12,7 @@ FormatKind int8_kind();
 FormatKind int4_kind();
 FormatKind int3_kind();
 FormatKind int2_kind();
+FormatKind ternary_kind();
 FormatKind nf4_kind();
 FormatKind fp4_kind();
 FormatKind mxfp4_kind();

@@ -26,6 +26,7 @@ struct BitsLayout {
   // w = scale · (code − zero), zero being 2^(bits − 1) or the part `weight.zero`; or
   // w = scale · code + offset
   ZeroKind zero;
+  bool ternary = false;  // two bits of which code 0 is not used, stored as five digits to a byte
 };
 BitsLayout bits_layout(const Format& format);
 // The codes of one row, one to a byte. The parts must have passed validate().

@@ -11,11 +11,11 @@ namespace lathe {
 const std::vector<FormatKind>& format_kinds() {
   static const std::vector<FormatKind> kinds = [] {
     std::vector<FormatKind> all = {
-        formats::f32_kind(),      formats::f16_kind(),      formats::bf16_kind(),
-        formats::int8_kind(),     formats::int4_kind(),     formats::int3_kind(),
-        formats::int2_kind(),     formats::nf4_kind(),      formats::fp4_kind(),
-        formats::mxfp4_kind(),    formats::nvfp4_kind(),    formats::sparse_kind(),
-        formats::sparse24_kind(), formats::sparse48_kind(),
+        formats::f32_kind(),    formats::f16_kind(),      formats::bf16_kind(),
+        formats::int8_kind(),   formats::int4_kind(),     formats::int3_kind(),
+        formats::int2_kind(),   formats::ternary_kind(),  formats::nf4_kind(),
+        formats::fp4_kind(),    formats::mxfp4_kind(),    formats::nvfp4_kind(),
+        formats::sparse_kind(), formats::sparse24_kind(), formats::sparse48_kind(),
     };
     for (FormatKind& kind : formats::gguf_kinds()) all.push_back(std::move(kind));
     return all;

@@ -50,11 +50,6 @@ class GptqRun : public PassRun {
   bool act_order_, static_groups_, search_;
 };
 
-Result<nlohmann::json> check_flag(const nlohmann::json& value) {
-  if (value.is_boolean()) return value;
-  return bad_input("must be true or false, not {}", value.dump());
-}
-
 Result<nlohmann::json> check_scales(const nlohmann::json& value) {
   if (value == "search" || value == "minmax") return value;
   return bad_input("must be search or minmax, not {}", value.dump());
@@ -88,21 +83,20 @@ PassParameter damping_parameter() {
 }
 
 Pass gptq_pass() {
-  return {
-      "gptq",
-      "rounding in which the later columns make up for the errors of the earlier ones",
-      PassKind::kQuantize,
-      true,
-      {format_parameter(
-           "what the linear layers of the blocks are stored in: int2, int3, int4, int8, nf4, fp4"),
-       damping_parameter(),
-       {"act_order", true, "columns by falling importance", check_flag},
-       {"static_groups", true, "all scales are chosen before the first column is rounded",
-        check_flag},
-       {"scales", "search", "search: least weighted error; minmax: the format's own",
-        check_scales}},
-      start_gptq,
-      supports_gptq};
+  return {"gptq",
+          "rounding in which the later columns make up for the errors of the earlier ones",
+          PassKind::kQuantize,
+          true,
+          {format_parameter("what the linear layers of the blocks are stored in: int2, int3, int4, "
+                            "int8, ternary, nf4, fp4"),
+           damping_parameter(),
+           {"act_order", true, "columns by falling importance", check_flag},
+           {"static_groups", true, "all scales are chosen before the first column is rounded",
+            check_flag},
+           {"scales", "search", "search: least weighted error; minmax: the format's own",
+            check_scales}},
+          start_gptq,
+          supports_gptq};
 }
 
 }  // namespace lathe

@@ -5,7 +5,12 @@
 
 namespace lathe {
 
+Pass layers_pass();
+Pass heads_pass();
+Pass channels_pass();
+Pass rotate_pass();
 Pass awq_pass();
+Pass smoothquant_pass();
 Pass rtn_pass();
 Pass clip_pass();
 Pass hqq_pass();

@@ -7,8 +7,9 @@ namespace lathe {
 
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = {
-      awq_pass(),  rtn_pass(),   clip_pass(),      hqq_pass(),   magnitude_pass(),
-      gptq_pass(), wanda_pass(), sparsegpt_pass(), joint_pass(), imatrix_pass(),
+      layers_pass(),      heads_pass(), channels_pass(),  rotate_pass(), awq_pass(),
+      smoothquant_pass(), rtn_pass(),   clip_pass(),      hqq_pass(),    magnitude_pass(),
+      gptq_pass(),        wanda_pass(), sparsegpt_pass(), joint_pass(),  imatrix_pass(),
   };
   return all;
 }
