@@ -127,12 +127,17 @@ TEST(Methods, DegenerateInputs) {
 
 TEST(GroupGrid, StoresExactlyWhatItRounded) {
   ThreadPool pool(2);
-  const Problem p = Problem::made_up(3, 128, 1);
+  const Problem made_up = Problem::made_up(3, 128, 1);
   const std::vector<float> importance(128, 1.0f);
   for (const std::string& spec : example_formats()) {
     const FormatPtr format = parse_format(spec).value();
     const auto grid = GroupGrid::create(format, 3, 128);
     if (!grid.ok()) continue;
+    Problem p = made_up;
+    if (spec.starts_with("sparse24:") || spec.starts_with("sparse48:")) {
+      // Two of four weights, all that such a layout has room for.
+      for (size_t k = 0; k < p.weights.size(); ++k) p.weights[k] *= k % 4 < 2;
+    }
     std::vector<GridGroup> groups;
     std::vector<float> values = p.weights;
     double plain = 0, searched = 0;
@@ -229,7 +234,9 @@ TEST_F(Calibrated, TheSameBytesOnAnyNumberOfThreadsSlow) {
     const auto report = compress(*source_, recipe, out, pool);
     ASSERT_TRUE(report.ok()) << report.error().message;
     for (const MatrixReport& m : report->matrices) {
-      if (m.name.find(".layers.") != std::string::npos) EXPECT_GE(m.sparsity, 0.499) << m.name;
+      if (m.name.find(".layers.") != std::string::npos) {
+        EXPECT_GE(m.sparsity, 0.499) << m.name;
+      }
     }
     if (first.empty()) {
       first = test::contents(out);

@@ -140,6 +140,7 @@ TEST_F(Prune, ZerosSurviveQuantizationInBothOrders) {
     const FormatPtr format = parse_format(spec).value();
     if (!format->can_encode() || !format->supports(64, 64).ok() || !format->exact_zero()) continue;
     ++count;
+    const double rounding = std::pow(10.0, -0.1 * format->snr().low_db);
     for (const char* order : {"prune-first", "quantize-first"}) {
       SCOPED_TRACE(spec + " " + order);
       const nlohmann::json recipe = {
@@ -157,7 +158,8 @@ TEST_F(Prune, ZerosSurviveQuantizationInBothOrders) {
           error += std::pow(static_cast<double>(after[i]) - before[i], 2);
           power += std::pow(static_cast<double>(before[i]), 2);
         }
-        EXPECT_LT(error, 0.25 * power) << info.name;  // the large half is still there
+        // The large half is still there, but for what the format itself loses.
+        EXPECT_LT(error, (0.2 + rounding) * power) << info.name;
       }
     }
   }
