@@ -91,7 +91,7 @@ TEST_F(ProbeTest, PhasesCountWork) {
   EXPECT_EQ(phases.prefill.matrix_flops, 2 * (20 * body + head));
   EXPECT_EQ(phases.decode.matrix_flops, 2 * 5 * (body + head));
   const auto width = static_cast<double>(c.layers * c.heads * c.head_size);
-  EXPECT_EQ(phases.prefill.attention_flops, 4 * width * (20 * 21 / 2));
+  EXPECT_EQ(phases.prefill.attention_flops, 2 * width * 20 * 21);
   EXPECT_EQ(phases.decode.attention_flops, 4 * width * (21 + 22 + 23 + 24 + 25));
   EXPECT_EQ(phases.decode.kv_bytes,
             KvCache::bytes_for(engine_.model->kv_shape(), 21 + 22 + 23 + 24 + 25));
