@@ -201,7 +201,8 @@ const std::vector<ProbeKind>& probe_kinds() {
       batch_probe(),
       {"memory", "the engine's own accounting and the peak of the process",
        nlohmann::json::object(), run_memory},
-      sparsity_probe(), roofline_probe()};
+      sparsity_probe(),
+      roofline_probe()};
   return kinds;
 }
 

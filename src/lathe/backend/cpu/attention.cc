@@ -96,9 +96,8 @@ void run(const Context& c, const Task& task, float* partial) {
       const int64_t lo = std::clamp<int64_t>(lowest - begin, 0, count);
       const int64_t highest = c.spec.causal ? position : task.span->start + task.span->rows - 1;
       const int64_t hi = std::clamp<int64_t>(highest + 1 - begin, 0, count);
-      const float shrink =
-          c.kernels.softmax_step(scores + r * block, columns, lo, hi, c.spec.scale,
-                                 c.spec.soft_cap, &maxima[r], &totals[r]);
+      const float shrink = c.kernels.softmax_step(scores + r * block, columns, lo, hi, c.spec.scale,
+                                                  c.spec.soft_cap, &maxima[r], &totals[r]);
       if (shrink != 1.0f) c.kernels.scale(sums + r * padded, shrink, padded);
     }
     values.data = all_values + begin * padded * bytes;
