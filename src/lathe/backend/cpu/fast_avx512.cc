@@ -7,6 +7,11 @@
 namespace lathe::cpu {
 namespace {
 
+// As in dot(). A function, since Clang 14 does not capture what a lambda names in assembly alone.
+LANE void add_bf16(__m512& sum, __m512i weights, __m512i x) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
+}
+
 // Sums of up to 8 tokens × 2 panels in registers.
 template <int kPanels, int kTokens>
 void bf16_block(const Bf16Product* p, int64_t block, int64_t t) noexcept {
@@ -28,10 +33,7 @@ void bf16_block(const Bf16Product* p, int64_t block, int64_t t) noexcept {
       });
       unrolled<kTokens>([&](auto i) UNROLLED {
         const __m512i value = quad(reinterpret_cast<const int8_t*>(x + i * kTileDepth + 2 * k)).v;
-        // As in dot().
-        unrolled<kPanels>([&](auto n) UNROLLED {
-          asm("vdpbf16ps %2, %1, %0" : "+v"(acc[n][i]) : "v"(w[n]), "v"(value));
-        });
+        unrolled<kPanels>([&](auto n) UNROLLED { add_bf16(acc[n][i], w[n], value); });
       });
     });
     weights += 256;

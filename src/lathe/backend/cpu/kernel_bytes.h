@@ -72,6 +72,7 @@ void round_bytes(const float* x, int64_t ldx, int64_t tokens, int64_t block,
 template <int kValue>
 struct Index {
   static constexpr int kIndex = kValue;
+  // An index is written as a number. NOLINTNEXTLINE(google-explicit-constructor)
   LANE_MEMBER constexpr operator int() const { return kValue; }
 };
 template <int kCount, int kFirst = 0, typename Fn>
