@@ -109,16 +109,8 @@ struct BytesTile {
     int64_t k = from;
     do {  // a block is never empty, and a loop that may be costs a copy of every sum
       const int8_t* x = codes + k * kByteTokens;
-      I more[kPanels]{};
-      if constexpr (kHigh > 0) {
-        constexpr int64_t kOfVector = 32 / kHigh;
-        unrolled<kPanels>([&](auto n) UNROLLED {
-          more[n] = load_int(high[n] + k / kOfVector * 64);
-          if constexpr (kOfVector > kColumns) {
-            more[n] = shift_right(more[n], static_cast<int>(k % kOfVector / 4) * kHigh);
-          }
-        });
-      }
+      I more[kPanels];
+      unrolled<kPanels>([&](auto n) UNROLLED { more[n] = high_bits<kCodes, kHigh>(high[n], k); });
       unrolled<kColumns / 4>([&](auto q) UNROLLED {
         I weights[kPanels];
         unrolled<kPanels>([&](auto n) UNROLLED {
@@ -272,21 +264,9 @@ void bytes_codes(const PackedView* w, int64_t begin, int64_t end, const BytesVie
 
 void multiply_bytes(const PackedView* w, int64_t begin, int64_t end, const BytesView* x,
                     const float* bias, float* y, int64_t ldy) noexcept {
-  switch (w->codes) {
-    case Codes::kInt8:
-      return bytes_codes<Codes::kInt8, 0, false>(w, begin, end, x, bias, y, ldy);
-    case Codes::kInt2:
-      if (w->high_bits == 1) {
-        return bytes_codes<Codes::kInt2, 1, false>(w, begin, end, x, bias, y, ldy);
-      }
-      return bytes_codes<Codes::kInt2, 0, false>(w, begin, end, x, bias, y, ldy);
-    default:
-      break;
-  }
-  if (w->high_bits == 1) return bytes_codes<Codes::kInt4, 1, false>(w, begin, end, x, bias, y, ldy);
-  if (w->high_bits == 2) return bytes_codes<Codes::kInt4, 2, false>(w, begin, end, x, bias, y, ldy);
-  if (w->by_book) return bytes_codes<Codes::kInt4, 0, true>(w, begin, end, x, bias, y, ldy);
-  bytes_codes<Codes::kInt4, 0, false>(w, begin, end, x, bias, y, ldy);
+  for_kind_of_codes(w, [&]<Codes kCodes, int kHigh, bool kBook>() {
+    bytes_codes<kCodes, kHigh, kBook>(w, begin, end, x, bias, y, ldy);
+  });
 }
 
 }  // namespace

@@ -83,7 +83,51 @@ struct CodeSums {
       l = dot<kSigned>(l, weights, quad(lows + t * 64 + 4 * Q));
     }
   }
+  // Of a block of x, `at` that of its first token.
+  LANE_MEMBER void start(const QuantizedView* x, int64_t at, int32_t code_zero) {
+    for (int t = 0; t < kTokens; ++t) {
+      // Unsigned: where x holds a NaN the sum may be any integer, and the scale is a NaN.
+      const auto sum = static_cast<uint32_t>(x->code_sums[at + t]);
+      low[t][0] = set1_int(static_cast<int32_t>(0u - static_cast<uint32_t>(code_zero) * sum));
+      low[t][1] = high[t][0] = high[t][1] = zero_int();
+    }
+  }
+  LANE_MEMBER void add_to(F (&group_total)[kTokens], const QuantizedView* x, int64_t at) const {
+    for (int t = 0; t < kTokens; ++t) {
+      const I joined = join(add_int(high[t][0], high[t][1]), add_int(low[t][0], low[t][1]));
+      group_total[t] = fma(to_float(joined), set1(x->scales[at + t]), group_total[t]);
+    }
+  }
 };
+
+// What the codes of a group add to the rows of a panel, with its scales and offsets.
+template <bool kBook, int kTokens>
+LANE void add_group(const PackedView* w, int64_t panel, int64_t g, const QuantizedView* x,
+                    int64_t first_token, const F (&group_total)[kTokens], F (&total)[kTokens]) {
+  F scale = group_scale(w, panel, g);
+  if (has_offset(w)) {
+    const F o = group_offset(w, panel, g, scale);
+    for (int t = 0; t < kTokens; ++t) {
+      total[t] = fma(o, set1(x->sums[g * x->tokens + first_token + t]), total[t]);
+    }
+  }
+  if constexpr (kBook) scale = mul(scale, set1(w->unit));
+  for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
+}
+
+// fn<kCodes, kHigh, kBook>() for the kind of w's codes.
+template <typename Fn>
+LANE void for_kind_of_codes(const PackedView* w, const Fn& fn) {
+  if (w->codes == Codes::kInt8) return fn.template operator()<Codes::kInt8, 0, false>();
+  if (w->codes == Codes::kInt2) {
+    if (w->high_bits == 1) return fn.template operator()<Codes::kInt2, 1, false>();
+    return fn.template operator()<Codes::kInt2, 0, false>();
+  }
+  if (w->high_bits == 1) return fn.template operator()<Codes::kInt4, 1, false>();
+  if (w->high_bits == 2) return fn.template operator()<Codes::kInt4, 2, false>();
+  if (w->by_book) return fn.template operator()<Codes::kInt4, 0, true>();
+  fn.template operator()<Codes::kInt4, 0, false>();
+}
 
 template <Codes kCodes, int kHigh, bool kBook, int kTokens>
 void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t first_token,
@@ -92,7 +136,6 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
   constexpr int kQuads = kColumns / 4;
   const Bytes16 book = load_book(w->book);
   const int32_t code_zero = kCodes == Codes::kInt8 || kBook ? kSignedZero : w->code_zero;
-  const bool offset = has_offset(w);
   const uint8_t* p = w->data + panel * w->panel_bytes;
   const uint8_t* panel_high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
   const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
@@ -108,42 +151,17 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
       const int64_t to = from + x->block < last ? from + x->block : last;
       const int64_t at = (g * x->blocks + b) * x->tokens + first_token;
       CodeSums<kCodes, kBook, kTokens> sums;
-      for (int t = 0; t < kTokens; ++t) {
-        // Unsigned: where x holds a NaN the sum may be any integer, and the scale is a NaN.
-        const auto sum = static_cast<uint32_t>(x->code_sums[at + t]);
-        sums.low[t][0] =
-            set1_int(static_cast<int32_t>(0u - static_cast<uint32_t>(code_zero) * sum));
-        sums.low[t][1] = sums.high[t][0] = sums.high[t][1] = zero_int();
-      }
+      sums.start(x, at, code_zero);
       for (int64_t k = from; k < to; k += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
         prefetch(p + 2048);
-        I high{};
-        if constexpr (kHigh > 0) {
-          constexpr int64_t kOfVector = 32 / kHigh;
-          high = load_int(panel_high + k / kOfVector * 64);
-          if constexpr (kOfVector > kColumns) {
-            high = shift_right(high, static_cast<int>(k % kOfVector / 4) * kHigh);
-          }
-        }
+        const I high = high_bits<kCodes, kHigh>(panel_high, k);
         const int64_t place = (k / 64 * x->tokens + first_token) * 64 + k % 64;
         quads<kCodes, kHigh, kBook, 0, kQuads>(book, p, high, x->high + place, x->low + place,
                                                sums);
       }
-      for (int t = 0; t < kTokens; ++t) {
-        const I joined = join(add_int(sums.high[t][0], sums.high[t][1]),
-                              add_int(sums.low[t][0], sums.low[t][1]));
-        group_total[t] = fma(to_float(joined), set1(x->scales[at + t]), group_total[t]);
-      }
+      sums.add_to(group_total, x, at);
     }
-    F scale = group_scale(w, panel, g);
-    if (offset) {
-      const F o = group_offset(w, panel, g, scale);
-      for (int t = 0; t < kTokens; ++t) {
-        total[t] = fma(o, set1(x->sums[g * x->tokens + first_token + t]), total[t]);
-      }
-    }
-    if constexpr (kBook) scale = mul(scale, set1(w->unit));
-    for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
+    add_group<kBook>(w, panel, g, x, first_token, group_total, total);
   }
   for (int t = 0; t < kTokens; ++t) {
     store_part(y + (first_token + t) * ldy + panel * kPanel, total[t], rows);
@@ -178,21 +196,9 @@ void codes_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedVi
 
 void multiply_codes(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
                     const float* bias, float* y, int64_t ldy) noexcept {
-  switch (w->codes) {
-    case Codes::kInt8:
-      return codes_of<Codes::kInt8, 0, false>(w, begin, end, x, bias, y, ldy);
-    case Codes::kInt2:
-      if (w->high_bits == 1) {
-        return codes_of<Codes::kInt2, 1, false>(w, begin, end, x, bias, y, ldy);
-      }
-      return codes_of<Codes::kInt2, 0, false>(w, begin, end, x, bias, y, ldy);
-    default:
-      break;
-  }
-  if (w->high_bits == 1) return codes_of<Codes::kInt4, 1, false>(w, begin, end, x, bias, y, ldy);
-  if (w->high_bits == 2) return codes_of<Codes::kInt4, 2, false>(w, begin, end, x, bias, y, ldy);
-  if (w->by_book) return codes_of<Codes::kInt4, 0, true>(w, begin, end, x, bias, y, ldy);
-  codes_of<Codes::kInt4, 0, false>(w, begin, end, x, bias, y, ldy);
+  for_kind_of_codes(w, [&]<Codes kCodes, int kHigh, bool kBook>() {
+    codes_of<kCodes, kHigh, kBook>(w, begin, end, x, bias, y, ldy);
+  });
 }
 
 }  // namespace

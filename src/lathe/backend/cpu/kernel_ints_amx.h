@@ -177,28 +177,9 @@ void multiply_codes_tiled(const PackedView* w, int64_t begin, int64_t end, const
   for (int i = 6; i < 8; ++i) config.rows[i] = static_cast<uint8_t>(depth / 4);
   TILE_FENCE();
   _tile_loadconfig(&config);
-  switch (w->codes) {
-    case Codes::kInt8:
-      tiles_of<Codes::kInt8, 0, false>(w, begin, end, x, depth, bias, y, ldy);
-      break;
-    case Codes::kInt2:
-      if (w->high_bits == 1) {
-        tiles_of<Codes::kInt2, 1, false>(w, begin, end, x, depth, bias, y, ldy);
-      } else {
-        tiles_of<Codes::kInt2, 0, false>(w, begin, end, x, depth, bias, y, ldy);
-      }
-      break;
-    default:
-      if (w->high_bits == 1) {
-        tiles_of<Codes::kInt4, 1, false>(w, begin, end, x, depth, bias, y, ldy);
-      } else if (w->high_bits == 2) {
-        tiles_of<Codes::kInt4, 2, false>(w, begin, end, x, depth, bias, y, ldy);
-      } else if (w->by_book) {
-        tiles_of<Codes::kInt4, 0, true>(w, begin, end, x, depth, bias, y, ldy);
-      } else {
-        tiles_of<Codes::kInt4, 0, false>(w, begin, end, x, depth, bias, y, ldy);
-      }
-  }
+  for_kind_of_codes(w, [&]<Codes kCodes, int kHigh, bool kBook>() {
+    tiles_of<kCodes, kHigh, kBook>(w, begin, end, x, depth, bias, y, ldy);
+  });
   _tile_release();
 }
 

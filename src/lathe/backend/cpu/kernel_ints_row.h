@@ -31,6 +31,19 @@ LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high) {
   }
 }
 
+// The further bits of the unit that begins at column k of a panel, from its bit 0 on.
+template <Codes kCodes, int kHigh>
+LANE I high_bits(const uint8_t* panel_high, int64_t k) {
+  if constexpr (kHigh == 0) {
+    return zero_int();
+  } else {
+    constexpr int64_t kOfVector = 32 / kHigh;
+    const I bits = load_int(panel_high + k / kOfVector * 64);
+    if constexpr (kOfVector <= kUnit<kCodes, kHigh>) return bits;
+    return shift_right(bits, static_cast<int>(k % kOfVector / 4) * kHigh);
+  }
+}
+
 template <Codes kCodes, int kHigh, bool kBook, int Q, int kQuads, int kHighAt = 0, typename Sums>
 LANE void quads(const Bytes16& book, const uint8_t* p, const I& high, const int8_t* highs,
                 const int8_t* lows, Sums& sums) {

@@ -41,7 +41,6 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
                   float* y, int64_t ldy) noexcept {
   const Bytes16 book = load_book(w->book);
   const int32_t code_zero = kCodes == Codes::kInt8 || kBook ? kSignedZero : w->code_zero;
-  const bool offset = has_offset(w);
   const uint8_t* p = w->data + w->starts[panel * w->chunks];
   const uint64_t* masks = w->masks + panel * w->units;
   const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
@@ -58,12 +57,7 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
       const int64_t to = from + x->block < last ? from + x->block : last;
       const int64_t at = (g * x->blocks + b) * x->tokens;
       CodeSums<kCodes, kBook, kTokens> sums;
-      for (int t = 0; t < kTokens; ++t) {
-        const auto sum = static_cast<uint32_t>(x->code_sums[at + t]);
-        sums.low[t][0] =
-            set1_int(static_cast<int32_t>(0u - static_cast<uint32_t>(code_zero) * sum));
-        sums.low[t][1] = sums.high[t][0] = sums.high[t][1] = zero_int();
-      }
+      sums.start(x, at, code_zero);
       for (int64_t k = from; k < to; k += 8, masks += 2) {
         prefetch(p + 2048);
         const I first = spread_unit<kCodes, kBook>(book, masks[0], none, p);
@@ -72,21 +66,9 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
         sums.template at<0>(first, x->high + place, x->low + place);
         sums.template at<1>(second, x->high + place, x->low + place);
       }
-      for (int t = 0; t < kTokens; ++t) {
-        const I joined = join(add_int(sums.high[t][0], sums.high[t][1]),
-                              add_int(sums.low[t][0], sums.low[t][1]));
-        group_total[t] = fma(to_float(joined), set1(x->scales[at + t]), group_total[t]);
-      }
+      sums.add_to(group_total, x, at);
     }
-    F scale = group_scale(w, panel, g);
-    if (offset) {
-      const F o = group_offset(w, panel, g, scale);
-      for (int t = 0; t < kTokens; ++t) {
-        total[t] = fma(o, set1(x->sums[g * x->tokens + t]), total[t]);
-      }
-    }
-    if constexpr (kBook) scale = mul(scale, set1(w->unit));
-    for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
+    add_group<kBook>(w, panel, g, x, 0, group_total, total);
   }
   for (int t = 0; t < kTokens; ++t) store_part(y + t * ldy + panel * kPanel, total[t], rows);
 }
