@@ -143,7 +143,9 @@ TEST(Csv, EveryLineHasTheColumnsOfItsHead) {
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count) {
     EXPECT_EQ(columns(line), columns(head)) << line;
-    if (count == 0) EXPECT_NE(line.find(",mcnemar,0.25,0.5,77,"), std::string::npos) << line;
+    if (count == 0) {
+      EXPECT_NE(line.find(",mcnemar,0.25,0.5,77,"), std::string::npos) << line;
+    }
   }
   EXPECT_EQ(count, 4);
 }

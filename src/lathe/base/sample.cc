@@ -10,6 +10,11 @@ nlohmann::json to_json(const Sample& sample, const std::string& task) {
   return j;
 }
 
+std::string json_line(const Sample& sample, const std::string& task) {
+  using Handler = nlohmann::json::error_handler_t;
+  return to_json(sample, task).dump(-1, ' ', false, Handler::replace) + "\n";
+}
+
 Result<Sample> sample_from_json(const nlohmann::json& j) {
   if (!j.is_object() || !j.contains("id") || !j["id"].is_string() || !j.contains("scores") ||
       !j["scores"].is_object()) {

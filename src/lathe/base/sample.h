@@ -16,6 +16,8 @@ struct Sample {
 };
 
 nlohmann::json to_json(const Sample& sample, const std::string& task);
+// The same as a line of samples.jsonl; bytes that are no UTF-8 are replaced.
+std::string json_line(const Sample& sample, const std::string& task);
 Result<Sample> sample_from_json(const nlohmann::json& j);
 
 }  // namespace lathe

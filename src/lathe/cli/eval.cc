@@ -114,11 +114,8 @@ Result<std::vector<Sample>> run_task(Task& task, const Engine& engine, const Com
     fmt::print(stderr, "  warning: {}\n", warnings()[i].get<std::string>());
   }
   if (preflight) *preflight = facts;
-  for (const Sample& sample : samples) {
-    if (!lines) break;
-    *lines += to_json(sample, task.name())
-                  .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-              "\n";
+  if (lines) {
+    for (const Sample& sample : samples) *lines += json_line(sample, task.name());
   }
   // Tasks deliver samples as they end; sums must not depend on that order.
   std::sort(samples.begin(), samples.end(),
@@ -197,7 +194,7 @@ Result<int> evaluate(const Options& options, const Common& common) {
   if (!common.json) {
     fmt::print("{}", terminal_rows(rows, colour_wanted()));
     show_comparison(rows);
-    fmt::print("{}", left_out_lines(preflight));
+    for (const std::string& line : left_out(preflight)) fmt::print("{}\n", line);
     if (match) fmt::print("{}\n", matched(rows[match->row], options.match, match->distance));
     return kDone;
   }

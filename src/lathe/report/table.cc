@@ -73,10 +73,10 @@ std::string value_text(const Measurement& m) {
   return reason_unknown(m) ? "unknown" : human(m.value, m.unit);
 }
 
-std::string unknown_lines(const std::vector<std::string>& reasons, const char* before) {
+std::string lines_of(const std::vector<std::string>& sentences, const char* before) {
   std::string out;
-  for (const std::string& reason : reasons) {
-    out += fmt::format("{}unknown {}\n", before, one_line(reason));
+  for (const std::string& sentence : sentences) {
+    out += fmt::format("{}{}\n", before, one_line(sentence));
   }
   return out;
 }
@@ -118,7 +118,7 @@ std::string render(const std::vector<std::vector<Cell>>& rows, size_t left_colum
 }
 
 // The same of a run, whose tasks hold their preflights.
-std::string left_out_of(const std::vector<Run>& runs) {
+std::vector<std::string> left_out_of(const std::vector<Run>& runs) {
   nlohmann::json preflights = nlohmann::json::object();
   for (const Run& run : runs) {
     for (const auto& task : run.tasks) {
@@ -131,7 +131,7 @@ std::string left_out_of(const std::vector<Run>& runs) {
       preflights[task["name"].get<std::string>()]["left_out"] = preflight["left_out"];
     }
   }
-  return left_out_lines(preflights);
+  return left_out(preflights);
 }
 
 std::string csv_field(const std::string& text) {
@@ -147,13 +147,14 @@ std::string csv_number(const std::optional<double>& value) {
 
 }  // namespace
 
-std::string left_out_lines(const nlohmann::json& preflights) {
-  std::string out;
+std::vector<std::string> left_out(const nlohmann::json& preflights) {
+  std::vector<std::string> out;
   for (const auto& [task, preflight] : preflights.items()) {
     if (!preflight.is_object() || !preflight.contains("left_out")) continue;
     for (const auto& [metric, why] : preflight["left_out"].items()) {
       if (!why.is_string()) continue;
-      out += fmt::format("{} {} is left out: {}\n", task, metric, one_line(why.get<std::string>()));
+      out.push_back(
+          one_line(fmt::format("{} {} is left out: {}", task, metric, why.get<std::string>())));
     }
   }
   return out;
@@ -230,8 +231,8 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
       "and its verdict at 95 %, corrected for the variants of a column (Holm); undecided, n: so "
       "many samples would decide a difference of this size\n";
   if (colour) legend = kDim + legend + kReset;
-  return render(rows, 3, colour) + legend + unknown_lines(comparison.unknown, "") +
-         left_out_of(comparison.runs) + failures;
+  return render(rows, 3, colour) + legend + lines_of(comparison.unknown, "unknown ") +
+         lines_of(left_out_of(comparison.runs), "") + failures;
 }
 
 std::string markdown_table(const Comparison& comparison) {
@@ -251,13 +252,8 @@ std::string markdown_table(const Comparison& comparison) {
     }
     out += "\n";
   }
-  std::string notes = unknown_lines(comparison.unknown, "- ");
-  const std::string left_out = left_out_of(comparison.runs);
-  for (size_t begin = 0; begin < left_out.size();) {
-    const size_t end = left_out.find('\n', begin) + 1;
-    notes += "- " + left_out.substr(begin, end - begin);
-    begin = end;
-  }
+  std::string notes =
+      lines_of(comparison.unknown, "- unknown ") + lines_of(left_out_of(comparison.runs), "- ");
   for (const Run& run : comparison.runs) {
     if (run.status != "partial") continue;
     for (const auto& f : run.failures) {
@@ -333,7 +329,7 @@ std::string terminal_rows(const std::vector<Measurement>& measurements, bool col
   }
   std::vector<const Measurement*> all;
   for (const Measurement& m : measurements) all.push_back(&m);
-  return render(rows, 2, colour) + unknown_lines(unknown_figures(all), "");
+  return render(rows, 2, colour) + lines_of(unknown_figures(all), "unknown ");
 }
 
 }  // namespace lathe

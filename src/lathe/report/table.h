@@ -16,8 +16,8 @@ std::string csv_rows(const std::vector<Run>& runs);
 // The same as JSON, one object a line.
 std::string jsonl_rows(const std::vector<Run>& runs);
 
-// Of the tasks' preflights, a line for each metric that a task has left out, and why.
-std::string left_out_lines(const nlohmann::json& preflights);
+// Of the tasks' preflights, a sentence for each metric that a task has left out, and why.
+std::vector<std::string> left_out(const nlohmann::json& preflights);
 
 // Rows without variants (eval, profile): metric, value with interval, unit, n.
 std::string terminal_rows(const std::vector<Measurement>& rows, bool colour);

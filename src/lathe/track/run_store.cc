@@ -22,12 +22,6 @@ constexpr const char* kSamples = "samples.jsonl";
 constexpr const char* kHash = "hash";
 constexpr const char* kTaskHashes = "tasks.json";
 
-// A line of samples.jsonl.
-std::string line_of(const Sample& sample, const std::string& task) {
-  using Handler = nlohmann::json::error_handler_t;
-  return to_json(sample, task).dump(-1, ' ', false, Handler::replace) + "\n";
-}
-
 }  // namespace
 
 bool RunFolder::has(const std::string& name) const {
@@ -139,7 +133,7 @@ Status RunFolder::forget(const std::set<std::string>& tasks) const {
 Status RunFolder::write_samples(const SamplesByTask& all) const {
   std::string lines;
   for (const auto& [task, list] : all) {
-    for (const Sample& sample : list) lines += line_of(sample, task);
+    for (const Sample& sample : list) lines += json_line(sample, task);
   }
   return write_atomically(file(kSamples), lines);
 }
@@ -192,7 +186,7 @@ SampleLog::~SampleLog() {
 }
 
 Status SampleLog::append(const Sample& sample, const std::string& task) {
-  const std::string line = line_of(sample, task);
+  const std::string line = json_line(sample, task);
   size_t done = 0;
   while (done < line.size()) {
     const ssize_t wrote = ::write(descriptor_, line.data() + done, line.size() - done);
