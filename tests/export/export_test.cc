@@ -7,49 +7,27 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "export/export_support.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/export/convert.h"
-#include "lathe/export/export.h"
 #include "lathe/export/verify.h"
 #include "lathe/io/gguf.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/hf_quantized.h"
-#include "support/files.h"
 
 namespace lathe {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::unique_ptr<const Checkpoint> open(const std::string& path) {
-  auto checkpoint = open_checkpoint(path);
-  EXPECT_TRUE(checkpoint.ok()) << checkpoint.error().message;
-  return checkpoint.ok() ? std::move(checkpoint).value() : nullptr;
-}
-
-Result<ExportReport> write(const Checkpoint& source, const std::string& to, const std::string& out,
-                           const ExportOptions& options = {}) {
-  ThreadPool pool(1);
-  return find_export_target(to).value()->write(source, out, options, pool);
-}
-
-std::string tiny() { return test::source_file("models/tiny"); }
-
-std::vector<std::string> families_with_models() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(test::source_file("tests/golden/families"))) {
-    if (fs::exists(entry.path() / "golden.json")) names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
+using test::families_with_models;
+using test::open;
+using test::tiny;
+using test::write;
 
 class FamilyExport : public ::testing::TestWithParam<std::string> {
  protected:
-  std::unique_ptr<const Checkpoint> source() const {
-    const std::string folder = test::source_file("tests/golden/families/" + GetParam());
-    return open(fs::exists(folder + "/model.gguf") ? folder + "/model.gguf" : folder);
-  }
+  std::unique_ptr<const Checkpoint> source() const { return open(test::family(GetParam())); }
   void expect_equal(const Checkpoint& source, const std::string& path, double tolerance) const {
     const auto written = open(path);
     ASSERT_TRUE(written);

@@ -7,42 +7,24 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "export/export_support.h"
 #include "lathe/base/mapped_file.h"
-#include "lathe/export/export.h"
 #include "lathe/export/verify.h"
 #include "lathe/io/onnx.h"
-#include "support/files.h"
 
 namespace lathe {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::unique_ptr<const Checkpoint> open(const std::string& path) {
-  auto checkpoint = open_checkpoint(path);
-  EXPECT_TRUE(checkpoint.ok()) << checkpoint.error().message;
-  return checkpoint.ok() ? std::move(checkpoint).value() : nullptr;
-}
+using test::families_with_models;
+using test::family;
+using test::open;
+using test::tiny;
 
 Result<ExportReport> write(const Checkpoint& source, const std::string& out,
                            const ExportOptions& options = {}) {
-  ThreadPool pool(1);
-  return find_export_target("onnx").value()->write(source, out, options, pool);
-}
-
-std::string tiny() { return test::source_file("models/tiny"); }
-std::string family(const std::string& name) {
-  const std::string folder = test::source_file("tests/golden/families/" + name);
-  return fs::exists(folder + "/model.gguf") ? folder + "/model.gguf" : folder;
-}
-
-std::vector<std::string> families_with_models() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(test::source_file("tests/golden/families"))) {
-    if (fs::exists(entry.path() / "golden.json")) names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
+  return test::write(source, "onnx", out, options);
 }
 
 class FamilyOnnx : public ::testing::TestWithParam<std::string> {};
