@@ -88,8 +88,8 @@ nlohmann::json machine_ceilings(const std::string& file, int threads, bool may_m
   ThreadPool pool(threads);
   known[key] = to_json(measure_ceilings(pool));
   using Handler = nlohmann::json::error_handler_t;
-  // Where it cannot be written, the next sweep measures again.
-  (void)write_atomically(file, known.dump(1, ' ', false, Handler::replace) + "\n");
+  const Status kept = write_atomically(file, known.dump(1, ' ', false, Handler::replace) + "\n");
+  if (!kept.ok()) spdlog::warn("{}; the next sweep measures again", kept.error().message);
   return known[key];
 }
 
