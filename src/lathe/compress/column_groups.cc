@@ -22,19 +22,16 @@ std::vector<double> group_energy(const LinearStats& stats, const std::vector<flo
                                  int64_t size) {
   const int64_t cols = stats.size, rows = static_cast<int64_t>(weights.size()) / cols;
   std::vector<double> out(static_cast<size_t>(cols / size));
-  for (int64_t g = 0; g < cols / size; ++g) {
-    double sum = 0;
-    for (int64_t i = g * size; i < (g + 1) * size; ++i) {
-      for (int64_t j = g * size; j <= i; ++j) {
-        double both = 0;
-        for (int64_t r = 0; r < rows; ++r) {
-          both += double{weights[size_t(r * cols + i)]} * double{weights[size_t(r * cols + j)]};
-        }
-        sum += (i == j ? 1 : 2) * both * stats.gram[size_t(i * cols + j)];
-      }
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* w = weights.data() + r * cols;
+    for (int64_t i = 0; i < cols; ++i) {
+      const double* gram = stats.gram.data() + i * cols;
+      double before = 0;  // with the columns of the group up to i
+      for (int64_t j = i / size * size; j < i; ++j) before += gram[j] * double{w[j]};
+      out[size_t(i / size)] += double{w[i]} * (2 * before + gram[i] * double{w[i]});
     }
-    out[size_t(g)] = sum / static_cast<double>(std::max<int64_t>(1, stats.tokens));
   }
+  for (double& energy : out) energy /= static_cast<double>(std::max<int64_t>(1, stats.tokens));
   return out;
 }
 

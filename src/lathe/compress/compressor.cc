@@ -173,8 +173,9 @@ class Compressor {
   // The matrices that a killed process has finished.
   Status take_over(const KeptProgress& kept, SafetensorsWriter& writer) {
     const BlockProgress& progress = kept.progress();
-    if (progress.done.size() >= plans_.size())
+    if (progress.done.size() >= plans_.size()) {
       return failed("more matrices are kept than there are");
+    }
     LATHE_OK(stream_->set_states(progress.states));
     current_.vectors = progress.vectors;
     done_ = progress.done;

@@ -196,9 +196,11 @@ Status read_short(const Json& json, Recipe& recipe) {
   }
   if (given(json, "prune")) {
     LATHE_TRY(RecipeStep step, read_prune(json["prune"]));
-    const bool whole = reshapes(find_pass(step.pass).value()->kind);
-    whole ? void(recipe.steps.insert(recipe.steps.begin(), std::move(step)))
-          : prune.push_back(std::move(step));
+    if (reshapes(find_pass(step.pass).value()->kind)) {
+      recipe.steps.insert(recipe.steps.begin(), std::move(step));
+    } else {
+      prune.push_back(std::move(step));
+    }
   }
   bool prune_first = true;
   if (given(json, "order")) {

@@ -23,8 +23,9 @@ class GptqRun : public PassRun {
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
     const int64_t rows = matrix.info().rows, cols = matrix.info().cols;
-    if (code_encoding(target.format) == Encoding::kFloat)
+    if (code_encoding(target.format) == Encoding::kFloat) {
       return matrix.quantize(target.format, pool_);
+    }
     LATHE_TRY(const GroupGrid grid, GroupGrid::create(target.format, rows, cols));
     LATHE_TRY(const InverseFactor factor,
               inverse_factor(matrix.stats(), damping_, act_order_, pool_));
