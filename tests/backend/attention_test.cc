@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "backend_test_util.h"
+#include "lathe/backend/cpu/kernel_tables.h"
 
 namespace lathe {
 namespace {
@@ -133,7 +134,8 @@ class AttentionTest : public ::testing::TestWithParam<Isa> {};
 // Against the reference over the values as the cache holds them: the kernels add no error of their
 // own to that of the type.
 TEST_P(AttentionTest, EqualsTheReference) {
-  const auto one = testing::ops_of(GetParam(), 1), three = testing::ops_of(GetParam(), 3);
+  const auto one = testing::ops_of(GetParam(), 1, Math::kExact);
+  const auto three = testing::ops_of(GetParam(), 3, Math::kExact);
   for (Case c : cases()) {
     for (const KvType type : kTypes) {
       c.type = type;
@@ -157,8 +159,34 @@ TEST_P(AttentionTest, EqualsTheReference) {
   }
 }
 
+// An int8 cache in integers: queries and weights have 15 bits. Two-sided, so that f32 in their
+// place shows; the same bits for every number of threads.
+TEST_P(AttentionTest, IntegersOfAnInt8Cache) {
+  const auto exact = testing::ops_of(GetParam(), 1, Math::kExact);
+  const auto one = testing::ops_of(GetParam(), 1), three = testing::ops_of(GetParam(), 3);
+  double most = 0;
+  for (Case c : cases()) {
+    c.type = KvType::kInt8;
+    Data d = make(c), other = make(c), again = make(c);
+    const Tensor want = exact->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
+    const Tensor y = one->attention(other.spec, kLayer, other.spans, other.q, other.k, other.v);
+    const Tensor z = three->attention(again.spec, kLayer, again.spans, again.q, again.k, again.v);
+    ASSERT_EQ(testing::values_of(y), testing::values_of(z)) << "threads: " << c.repro(GetParam());
+    for (int64_t i = 0; i < want.size(); ++i) {
+      const double error = std::abs(double{want.data()[i]} - y.data()[i]);
+      ASSERT_LT(error, 1e-3) << c.repro(GetParam()) << "i=" << i;
+      most = std::max(most, error);
+    }
+  }
+  if (cpu::fast_kernels_of(GetParam(), Math::kFast)) {
+    EXPECT_GT(most, 1e-7);
+  } else {
+    EXPECT_EQ(most, 0);
+  }
+}
+
 TEST_P(AttentionTest, SlowLongContext) {
-  const auto ops = testing::ops_of(GetParam(), 2);
+  const auto ops = testing::ops_of(GetParam(), 2, Math::kExact);
   Data d = make({2, 1, 16, 0, 0, {{32700, 2}}, KvType::kInt8});
   const Tensor y = ops->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);
   for (int64_t row = 0; row < 2; ++row) {

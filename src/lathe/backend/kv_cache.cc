@@ -91,7 +91,8 @@ int64_t element_bytes(KvType type) {
 
 int64_t KvCache::bytes_for(const KvShape& shape, int64_t positions) {
   const int64_t scales = shape.type == KvType::kInt8 ? 2 * 4 : 0;
-  const int64_t row = (shape.head_size + shape.value_stride()) * element_bytes(shape.type) + scales;
+  const int64_t elements = shape.key_stride() + shape.value_stride();
+  const int64_t row = elements * element_bytes(shape.type) + scales;
   return shape.layers * shape.kv_heads * positions * row;
 }
 
@@ -105,9 +106,9 @@ Result<KvCache> KvCache::create(const KvShape& shape, int64_t capacity) {
   KvCache cache;
   cache.shape_ = shape;
   cache.capacity_ = capacity;
-  cache.rounded_ = round_up(std::max<int64_t>(1, capacity), kKeyBlock);
+  cache.rounded_ = round_up(std::max<int64_t>(1, capacity), kValueRun);
   const int64_t size = element_bytes(shape.type);
-  cache.key_bytes_ = round_up(cache.rounded_ * shape.head_size * size, 64);
+  cache.key_bytes_ = round_up(cache.rounded_ * shape.key_stride() * size, 64);
   cache.scale_offset_ =
       cache.key_bytes_ + round_up(cache.rounded_ * shape.value_stride() * size, 64);
   cache.head_bytes_ = cache.scale_offset_;
@@ -124,34 +125,48 @@ Result<KvCache> KvCache::create(const KvShape& shape, int64_t capacity) {
   return cache;
 }
 
+int64_t KvCache::key_at(int64_t position, int64_t i) const {
+  const int64_t block = position / kKeyBlock * kKeyBlock * shape_.key_stride();
+  const int64_t lane = position % kKeyBlock;
+  if (shape_.type != KvType::kInt8) return block + i * kKeyBlock + lane;
+  return block + (i / 4 * kKeyBlock + lane) * 4 + i % 4;
+}
+
+int64_t KvCache::value_at(int64_t position, int64_t i) const {
+  if (shape_.type != KvType::kInt8) return position * shape_.value_stride() + i;
+  const int64_t run = position / kValueRun * kValueRun * shape_.value_stride();
+  return run + i / 16 * 16 * kValueRun + (position % kValueRun / 4 * 16 + i % 16) * 4 +
+         position % 4;
+}
+
 void KvCache::write(int64_t layer, int64_t head, int64_t position, const float* key,
                     const float* value) {
-  const int64_t size = shape_.head_size, bytes = element_bytes(shape_.type);
-  uint8_t* keys =
-      at(layer, head) + (position / kKeyBlock * kKeyBlock * size + position % kKeyBlock) * bytes;
-  uint8_t* values = at(layer, head) + key_bytes_ + position * shape_.value_stride() * bytes;
+  uint8_t* keys = at(layer, head);
+  uint8_t* values = keys + key_bytes_;
   Codec of_key{shape_.type, 0}, of_value{shape_.type, 0};
   if (shape_.type == KvType::kInt8) {
     float* s = scales(layer, head);
-    of_key.scale = s[position] = scale_of(key, size);
-    of_value.scale = s[rounded_ + position] = scale_of(value, size);
+    of_key.scale = s[position] = scale_of(key, shape_.head_size);
+    of_value.scale = s[rounded_ + position] = scale_of(value, shape_.head_size);
   }
-  for (int64_t i = 0; i < size; ++i) of_key.put(keys, i * kKeyBlock, key[i]);
-  for (int64_t i = 0; i < size; ++i) of_value.put(values, i, value[i]);
+  for (int64_t i = 0; i < shape_.head_size; ++i) {
+    of_key.put(keys, key_at(position, i), key[i]);
+    of_value.put(values, value_at(position, i), value[i]);
+  }
 }
 
 void KvCache::read(int64_t layer, int64_t head, int64_t position, float* key, float* value) const {
-  const int64_t size = shape_.head_size, bytes = element_bytes(shape_.type);
-  const uint8_t* keys =
-      at(layer, head) + (position / kKeyBlock * kKeyBlock * size + position % kKeyBlock) * bytes;
-  const uint8_t* values = at(layer, head) + key_bytes_ + position * shape_.value_stride() * bytes;
+  const uint8_t* keys = at(layer, head);
+  const uint8_t* values = keys + key_bytes_;
   Codec of_key{shape_.type, 0}, of_value{shape_.type, 0};
   if (shape_.type == KvType::kInt8) {
     of_key.scale = scales(layer, head)[position];
     of_value.scale = scales(layer, head)[rounded_ + position];
   }
-  for (int64_t i = 0; i < size; ++i) key[i] = of_key.get(keys, i * kKeyBlock);
-  for (int64_t i = 0; i < size; ++i) value[i] = of_value.get(values, i);
+  for (int64_t i = 0; i < shape_.head_size; ++i) {
+    key[i] = of_key.get(keys, key_at(position, i));
+    value[i] = of_value.get(values, value_at(position, i));
+  }
 }
 
 KvCache::KvCache(KvCache&& other) noexcept { *this = std::move(other); }
@@ -195,9 +210,12 @@ void KvCache::copy_prefix(const KvCache& other, int64_t positions) {
               shape_.head_size == other.shape_.head_size && shape_.type == other.shape_.type);
   LATHE_CHECK(0 <= positions && positions <= other.length_ && positions <= capacity_);
   const int64_t element = element_bytes(shape_.type);
-  const int64_t blocks = (positions + kKeyBlock - 1) / kKeyBlock;  // the last one may be half full
-  const auto key_bytes = static_cast<size_t>(blocks * kKeyBlock * shape_.head_size * element);
-  const auto value_bytes = static_cast<size_t>(positions * shape_.value_stride() * element);
+  // The last block and the last run may be half full.
+  const int64_t of_keys = round_up(positions, kKeyBlock);
+  const int64_t of_values =
+      shape_.type == KvType::kInt8 ? round_up(positions, kValueRun) : positions;
+  const auto key_bytes = static_cast<size_t>(of_keys * shape_.key_stride() * element);
+  const auto value_bytes = static_cast<size_t>(of_values * shape_.value_stride() * element);
   const auto scale_bytes = static_cast<size_t>(positions) * sizeof(float);
   for (int64_t layer = 0; layer < shape_.layers; ++layer) {
     for (int64_t head = 0; head < shape_.kv_heads; ++head) {

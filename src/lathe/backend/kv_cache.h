@@ -2,10 +2,13 @@
 //
 // Layout: layer → head → keys or values. Keys lie in blocks of 16 positions, [D][16] each, so that
 // scores of 16 positions come from whole vectors without a transposition; values as [position][Dv],
-// Dv = D rounded up to 16 with zeros. int8 values are symmetric with one f32 scale per head and
-// position, x ≈ scale · q, |q| ≤ 127, scale = max|x| / 127; a row that holds a value that is not
-// finite gets a scale of NaN. The block is reserved whole and given by the system page by page as
-// positions are written.
+// Dv = D rounded up to 16 with zeros.
+// int8 lies as packed matrices do (cpu/kernels.h, Codes::kInt8), so that the same integer kernels
+// multiply both: keys in blocks of 16 positions, [Dk/4][16][4], Dk = D rounded up to 8; values in
+// runs of 64 positions, [Dv/16][64/4][16][4], the last index being the position. It is symmetric
+// with one f32 scale per head and position, x ≈ scale · q, |q| ≤ 127, scale = max|x| / 127; a row
+// that holds a value that is not finite gets a scale of NaN.
+// The block is reserved whole and given by the system page by page as positions are written.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +29,16 @@ struct KvShape {
   int64_t layers, kv_heads, head_size;
   KvType type = KvType::kF32;
 
+  int64_t key_stride() const {  // Dk; D unless int8
+    return type == KvType::kInt8 ? (head_size + 7) / 8 * 8 : head_size;
+  }
   int64_t value_stride() const { return (head_size + 15) / 16 * 16; }  // Dv
 };
 
 class KvCache {
  public:
   static constexpr int64_t kKeyBlock = 16;  // positions of a block of keys
+  static constexpr int64_t kValueRun = 64;  // positions of a run of int8 values
 
   // Refuses (kNoRoom) when the system has no room for `capacity` positions.
   static Result<KvCache> create(const KvShape& shape, int64_t capacity);
@@ -77,6 +84,9 @@ class KvCache {
   uint8_t* at(int64_t layer, int64_t head) const {
     return data_ + (layer * shape_.kv_heads + head) * head_bytes_;
   }
+  // Where component i of a key and of a value lies, in elements.
+  int64_t key_at(int64_t position, int64_t i) const;
+  int64_t value_at(int64_t position, int64_t i) const;
   float* scales(int64_t layer, int64_t head) const {
     return reinterpret_cast<float*>(at(layer, head) + scale_offset_);
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "lathe/backend/cpu/kv_products.h"
 #include "lathe/backend/cpu/scratch.h"
 
 namespace lathe::cpu {
@@ -31,26 +32,13 @@ struct Task {
 
 struct Context {
   const Kernels& kernels;
+  const FastKernels* fast;
   const AttentionSpec& spec;
   int64_t layer;
   const Tensor& q;
   Tensor& out;
   int64_t group() const { return spec.heads / spec.kv_heads; }
 };
-
-KvCode code_of(KvType type) {
-  switch (type) {
-    case KvType::kF16:
-      return KvCode::kF16;
-    case KvType::kBf16:
-      return KvCode::kBf16;
-    case KvType::kInt8:
-      return KvCode::kInt8;
-    case KvType::kF32:
-      break;
-  }
-  return KvCode::kF32;
-}
 
 // Query row r of a task: token first + r / group, head r % group of the group.
 void run(const Context& c, const Task& task, float* partial) {
@@ -74,22 +62,11 @@ void run(const Context& c, const Task& task, float* partial) {
   }
   std::fill(sums, sums + rows * padded, 0.0f);
 
-  const bool scaled = cache.shape().type == KvType::kInt8;
-  const int64_t bytes = element_bytes(cache.shape().type);
-  const auto* all_keys = static_cast<const uint8_t*>(cache.keys(c.layer, task.head));
-  const auto* all_values = static_cast<const uint8_t*>(cache.values(c.layer, task.head));
-  const float* key_scales = scaled ? cache.key_scales(c.layer, task.head) : nullptr;
-  const float* value_scales = scaled ? cache.value_scales(c.layer, task.head) : nullptr;
-  KvTile keys{
-      code_of(cache.shape().type), nullptr, kPanel, kPanel * size, 0, size, nullptr, nullptr};
-  KvTile values{keys.code, nullptr, padded, kPanel, padded / kPanel, 0, nullptr, nullptr};
+  const KvProducts products(c.kernels, c.fast, cache, c.layer, task.head, queries, rows);
   for (int64_t begin = task.begin; begin < task.end; begin += block) {
     const int64_t count = std::min(block, task.end - begin);
     const int64_t columns = (count + kPanel - 1) / kPanel * kPanel;
-    keys.data = all_keys + begin * size * bytes;
-    keys.panels = columns / kPanel;
-    keys.lane_scales = scaled ? key_scales + begin : nullptr;
-    c.kernels.multiply_kv(&keys, queries, size, scores, block, rows, false);
+    products.scores(begin, count, scores, block);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t position = task.span->start + task.first + r / group;
       const int64_t lowest = c.spec.window > 0 ? position - c.spec.window + 1 : 0;
@@ -100,10 +77,7 @@ void run(const Context& c, const Task& task, float* partial) {
                                                   c.spec.soft_cap, &maxima[r], &totals[r]);
       if (shrink != 1.0f) c.kernels.scale(sums + r * padded, shrink, padded);
     }
-    values.data = all_values + begin * padded * bytes;
-    values.depth = count;
-    values.depth_scales = scaled ? value_scales + begin : nullptr;
-    c.kernels.multiply_kv(&values, scores, block, sums, padded, rows, true);
+    products.add_values(begin, count, scores, block, sums);
   }
 
   for (int64_t r = 0; r < rows; ++r) {
@@ -163,9 +137,9 @@ void write_cache(ThreadPool& pool, const AttentionSpec& spec, int64_t layer,
 
 }  // namespace
 
-Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spec, int64_t layer,
-              std::span<const SequenceSpan> spans, const Tensor& q, const Tensor& k,
-              const Tensor& v) {
+Tensor attend(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
+              const AttentionSpec& spec, int64_t layer, std::span<const SequenceSpan> spans,
+              const Tensor& q, const Tensor& k, const Tensor& v) {
   LATHE_CHECK(spec.heads % spec.kv_heads == 0);
   LATHE_CHECK(q.cols() == spec.heads * spec.head_size);
   LATHE_CHECK(k.cols() == spec.kv_heads * spec.head_size && v.cols() == k.cols());
@@ -173,7 +147,7 @@ Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spe
   write_cache(pool, spec, layer, spans, k, v);
 
   Tensor out(q.rows(), q.cols());
-  const Context context{kernels, spec, layer, q, out};
+  const Context context{kernels, fast, spec, layer, q, out};
   const int64_t group = context.group();
   const int64_t tokens = std::max<int64_t>(1, kQueryRows / group);
   std::vector<Task> tasks;

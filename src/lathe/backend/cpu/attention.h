@@ -6,10 +6,11 @@
 
 namespace lathe::cpu {
 
-// As Ops::attention. Work is cut into (sequence, key head, block of queries, run of keys) by shapes
-// alone, so that the result does not depend on the number of threads.
-Tensor attend(const Kernels& kernels, ThreadPool& pool, const AttentionSpec& spec, int64_t layer,
-              std::span<const SequenceSpan> spans, const Tensor& q, const Tensor& k,
-              const Tensor& v);
+// As Ops::attention; `fast` may be null (KvProducts). Work is cut into (sequence, key head, block
+// of queries, run of keys) by shapes alone, so that the result does not depend on the number of
+// threads.
+Tensor attend(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
+              const AttentionSpec& spec, int64_t layer, std::span<const SequenceSpan> spans,
+              const Tensor& q, const Tensor& k, const Tensor& v);
 
 }  // namespace lathe::cpu

@@ -187,7 +187,7 @@ class CpuOps final : public Ops {
 
   Tensor attention(const AttentionSpec& spec, int64_t layer, std::span<const SequenceSpan> spans,
                    const Tensor& q, const Tensor& k, const Tensor& v) override {
-    return cpu::attend(kernels_, *threads_, spec, layer, spans, q, k, v);
+    return cpu::attend(kernels_, fast_, *threads_, spec, layer, spans, q, k, v);
   }
 
   Tensor soft_cap(float cap, Tensor x) override {

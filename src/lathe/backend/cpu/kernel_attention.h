@@ -34,16 +34,19 @@ constexpr int64_t kKvBytes = kCode == KvCode::kF32    ? 4
                              : kCode == KvCode::kInt8 ? 1
                                                       : 2;
 
-template <KvCode kCode>
-LANE F load_kv(const uint8_t* p, int64_t element) {
-  if constexpr (kCode == KvCode::kF32) {
-    return load(reinterpret_cast<const float*>(p) + element);
-  } else if constexpr (kCode == KvCode::kF16) {
-    return load_f16(p + 2 * element);
-  } else if constexpr (kCode == KvCode::kBf16) {
-    return load_bf16(p + 2 * element);
+// Elements k of 16 lanes; J = k % 4 (int8 only).
+template <KvCode kCode, int J>
+LANE F load_kv(const KvTile& t, int64_t panel, int64_t k) {
+  const uint8_t* data = static_cast<const uint8_t*>(t.data);
+  const int64_t first = panel * t.panel_stride;
+  if constexpr (kCode == KvCode::kInt8) {
+    const F w = byte_of<J>(load_int(data + first + k / 4 * 64));
+    return t.depth_scales ? mul(w, set1(t.depth_scales[k])) : w;
   } else {
-    return load_i8(p + element);
+    const uint8_t* p = data + kKvBytes<kCode> * (first + k * t.stride);
+    if constexpr (kCode == KvCode::kF32) return load(reinterpret_cast<const float*>(p));
+    if constexpr (kCode == KvCode::kF16) return load_f16(p);
+    return load_bf16(p);
   }
 }
 
@@ -68,20 +71,34 @@ LANE void kv_sums(const KvTile& t, int64_t panel, const float* x, int64_t ldx, f
   // Keys: the panels after these; values: rows some hundred nanoseconds ahead. Long caches come
   // from memory, and the arithmetic hides that only if it is asked for early.
   const int64_t ahead = t.panel_stride > t.stride ? kPanels * t.panel_stride : 16 * t.stride;
-  for (int64_t k = 0; k < t.depth; ++k) {
+  const auto add_products = [&]<int J>(int64_t k) __attribute__((always_inline)) {
     F w[kPanels];
     for (int p = 0; p < kPanels; ++p) {
-      const int64_t at = (panel + p) * t.panel_stride + k * t.stride;
-      prefetch(data + kKvBytes<kCode> * (at + ahead));
-      w[p] = load_kv<kCode>(data, at);
-      if constexpr (kCode == KvCode::kInt8) {
-        if (t.depth_scales) w[p] = mul(w[p], set1(t.depth_scales[k]));
+      if constexpr (kCode != KvCode::kInt8) {
+        prefetch(data + kKvBytes<kCode> * ((panel + p) * t.panel_stride + k * t.stride + ahead));
+      } else if constexpr (J == 0) {
+        prefetch(data + (panel + p) * t.panel_stride + k / 4 * 64 + ahead);
       }
+      w[p] = load_kv<kCode, J>(t, panel + p, k);
     }
     for (int r = 0; r < kRows; ++r) {
       const F v = set1(x[r * ldx + k]);
       for (int p = 0; p < kPanels; ++p) sums[r][p] = fma(w[p], v, sums[r][p]);
     }
+  };
+  if constexpr (kCode == KvCode::kInt8) {
+    int64_t k = 0;
+    for (; k + 4 <= t.depth; k += 4) {
+      add_products.template operator()<0>(k);
+      add_products.template operator()<1>(k + 1);
+      add_products.template operator()<2>(k + 2);
+      add_products.template operator()<3>(k + 3);
+    }
+    if (k < t.depth) add_products.template operator()<0>(k);
+    if (k + 1 < t.depth) add_products.template operator()<1>(k + 1);
+    if (k + 2 < t.depth) add_products.template operator()<2>(k + 2);
+  } else {
+    for (int64_t k = 0; k < t.depth; ++k) add_products.template operator()<0>(k);
   }
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kPanels; ++p) {

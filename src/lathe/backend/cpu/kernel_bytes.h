@@ -128,7 +128,7 @@ struct BytesTile {
         unrolled<(kStep > 64 ? kStep / 64 : 1)>([&](auto line) UNROLLED {
           __builtin_prefetch(ahead[n] + ((at + line * 64) >> share), 0, 2);
         });
-        prefetch(data[n] + 2048);
+        prefetch(data[n] + kAhead);
         data[n] += kStep;
       });
       k += kColumns;

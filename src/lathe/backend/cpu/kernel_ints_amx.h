@@ -43,7 +43,7 @@ LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns,
   constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
   const uint8_t* p = w->data + panel * w->panel_bytes + k / 8 * kStepBytes<kCodes>;
   for (int64_t i = 0; i < columns; i += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
-    prefetch(p + 2048);
+    prefetch(p + kAhead);
     I high{};
     if constexpr (kHigh > 0) {
       constexpr int64_t kOfVector = 32 / kHigh;

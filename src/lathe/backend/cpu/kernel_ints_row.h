@@ -110,7 +110,7 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
       low_sums.clear();
       for (int i = 0; i < kGroup / kColumns; ++i) {
         for (int line = 0; line < kColumns / 8 * kStepBytes<kCodes>; line += 64) {
-          prefetch(p + 2048 + line);
+          prefetch(p + kAhead + line);
         }
         constexpr int kQuads = (kHigh > 0 ? kUnits : kColumns) / 4;
         RowProducts<kCodes, kHigh, kBook, kQuads> products{high_sums, low_sums};
@@ -187,7 +187,7 @@ void row_blocks(const PackedView* w, int64_t begin, int64_t end, const Quantized
         low_sums.clear();
         int64_t left = to - from;
         for (; left >= 32; left -= 32, p += 4 * kStep, highs += 32, lows += 32) {
-          for (int64_t line = 0; line < 4 * kStep; line += 64) prefetch(p + 2048 + line);
+          for (int64_t line = 0; line < 4 * kStep; line += 64) prefetch(p + kAhead + line);
           RowProducts<kCodes, 0, kBook, 8> products{high_sums, low_sums};
           quads<kCodes, 0, kBook, 0, 8>(book, p, zero_int(), highs, lows, products);
         }

@@ -57,7 +57,7 @@ void few(const PackedView* w, int64_t begin, int64_t end, const float* x, const 
       const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
       products.clear();
       for (int64_t k = first_column; k < last; k += 8, p += kStepBytes<kCodes>) {
-        prefetch(p + 2048);
+        prefetch(p + kAhead);
         products.x = x + k * kTokens;
         step<kCodes, kHigh>(tables, p, high, k, products);
       }

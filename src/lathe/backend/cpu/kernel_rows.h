@@ -35,6 +35,10 @@ void scale_by(float* a, float s, int64_t n) noexcept {
   map(a, n, [&](const F& x, auto) { return mul(x, set1(s)); });
 }
 
+void scale_each(float* a, const float* s, int64_t n) noexcept {
+  map(a, n, [&](const F& x, auto at) { return mul(x, at(s)); });
+}
+
 template <Unary kUnary>
 LANE F unary(const F& x) {
   if constexpr (kUnary == Unary::kSilu) {
@@ -219,8 +223,9 @@ uint32_t read(const uint8_t* p, int64_t n, int64_t streams, int64_t ahead) noexc
 }  // namespace lathe::cpu
 
 // The table of one instruction set.
-#define LATHE_KERNEL_TABLE(name)                                                                 \
-  const Kernels name = {                                                                         \
-      kTokensAtOnce, kPanelsAtOnce, multiply_few, decode, expand,       multiply, multiply_rows, \
-      multiply_kv,   transpose,     dot,          add_to, scale_by,     activate, gate,          \
-      soft_cap,      rms_norm,      layer_norm,   rotate, softmax_step, burn,     read}
+#define LATHE_KERNEL_TABLE(name)                                                  \
+  const Kernels name = {                                                          \
+      kTokensAtOnce, kPanelsAtOnce, multiply_few, decode,   expand,   multiply,   \
+      multiply_rows, multiply_kv,   transpose,    dot,      add_to,   scale_by,   \
+      scale_each,    activate,      gate,         soft_cap, rms_norm, layer_norm, \
+      rotate,        softmax_step,  burn,         read}

@@ -59,7 +59,7 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
       CodeSums<kCodes, kBook, kTokens> sums;
       sums.start(x, at, code_zero);
       for (int64_t k = from; k < to; k += 8, masks += 2) {
-        prefetch(p + 2048);
+        prefetch(p + kAhead);
         const I first = spread_unit<kCodes, kBook>(book, masks[0], none, p);
         const I second = spread_unit<kCodes, kBook>(book, masks[1], none, p);
         const int64_t place = k / 64 * x->tokens * 64 + k % 64;

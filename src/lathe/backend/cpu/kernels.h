@@ -15,6 +15,8 @@ namespace lathe::cpu {
 
 // Rows of a panel: 16 matrix rows are interleaved, so that lane i of a vector belongs to row i.
 constexpr int kPanel = 16;
+// Bytes between a load of codes and the line that is asked for meanwhile.
+constexpr int64_t kAhead = 2048;
 // Columns of packed data are padded with zero codes to a multiple of this.
 constexpr int kColumnUnit = 32;
 // The most tokens that multiply_few() takes.
@@ -127,7 +129,8 @@ constexpr int kByteTokens = 16;
 // Elements of the key-value cache.
 enum class KvCode : int32_t { kF32, kF16, kBf16, kInt8 };
 
-// Panels of 16 lanes: element (k, panel, lane) lies at data[panel·panel_stride + k·stride + lane].
+// Panels of 16 lanes: element (k, panel, lane) lies at data[panel·panel_stride + k·stride + lane];
+// int8, as Codes::kInt8: at data[panel·panel_stride + k/4·64 + lane·4 + k % 4].
 struct KvTile {
   KvCode code;
   const void* data;
@@ -178,6 +181,7 @@ struct Kernels {
 
   void (*add)(float* a, const float* b, int64_t n) noexcept;                // a += b
   void (*scale)(float* a, float s, int64_t n) noexcept;                     // a *= s
+  void (*scale_each)(float* a, const float* s, int64_t n) noexcept;         // a[i] *= s[i]
   void (*activate)(Unary f, float* x, int64_t n) noexcept;                  // x = f(x)
   void (*gate)(Unary f, float* gate, const float* up, int64_t n) noexcept;  // gate = f(gate)·up
   void (*soft_cap)(float cap, float* x, int64_t n) noexcept;                // cap·tanh(x/cap)

@@ -10,6 +10,15 @@
 
 namespace lathe::cpu {
 
+int64_t quantized_bytes(int64_t tokens, int64_t cols, int64_t group);
+// Sets the sizes of `q` for T tokens of K columns in groups of `group`, and its arrays to their
+// places in `memory`, which is aligned to 64 and has quantized_bytes().
+void view_quantized(int64_t tokens, int64_t cols, int64_t group, uint8_t* memory, QuantizedView* q);
+// The same over memory that is zeroed here: what lies behind K, and blocks that a short last group
+// does not have, stay 0.
+void place_quantized(int64_t tokens, int64_t cols, int64_t group, uint8_t* memory,
+                     QuantizedView* q);
+
 class QuantizedInputs {
  public:
   // x [T, K] must outlive this.
