@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times this build against llama.cpp (or a fork of it) on the same GGUF files, round by round in turn.
 
-usage: peer.py --peer PATH [--lathe FILE] [--rounds N] [--threads N] [--batch N,N] [--json FILE] MODEL.gguf …
+usage: peer.py --peer PATH | --peer-command COMMAND [--lathe FILE] [--rounds N] [--threads N] [--batch N,N] [--json FILE] MODEL.gguf …
 
-PATH is llama-bench, or a folder that holds it (bin/ and build/bin/ are looked into too). A MODEL may be written as
+PATH is llama-bench, or a folder that holds it (bin/ and build/bin/ are looked into too). COMMAND, to which the model's path is
+added, is any other program that prints lines `prefill N` and `decode N` (python_peers.py). A MODEL may be written as
 OURS=THEIRS where the two programs need different files. Each round runs, for each model, the peer and then Lathe, each in
 a process of its own that warms up first:
 
@@ -70,6 +71,17 @@ class Peer:
                 yield f"batch {row['pl']}", row["speed_tg"]
 
 
+class Command:
+    def __init__(self, args):
+        self.command = [*args.prefix, *args.peer_command]
+
+    def run(self, model):
+        for line in output([*self.command, model]).splitlines():
+            test, _, value = line.partition(" ")
+            if test in ("prefill", "decode"):
+                yield test, float(value)
+
+
 class Lathe:
     def __init__(self, args):
         self.command = [*args.prefix, str(args.lathe), "profile"]
@@ -110,7 +122,9 @@ def report(models, times):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL")
-    parser.add_argument("--peer", type=Path, required=True)
+    peer = parser.add_mutually_exclusive_group(required=True)
+    peer.add_argument("--peer", type=Path)
+    peer.add_argument("--peer-command", type=shlex.split)
     parser.add_argument("--lathe", type=Path, default=Path("build/lathe"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -122,7 +136,7 @@ def main():
     for name in [part for model in args.models for part in model.split("=")] + [args.lathe]:
         if not Path(name).exists():
             parser.error(f"{name}: no such file")
-    programs = {"peer": Peer(args), "lathe": Lathe(args)}
+    programs = {"peer": Command(args) if args.peer_command else Peer(args), "lathe": Lathe(args)}
     times = {model: {} for model in args.models}
     for round_number in range(args.rounds):
         for model in args.models:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # ./dev bench [ARGS]: build and run the benchmark programs, one after the other; ARGS go to each of them.
-# ./dev bench --peer PATH [ARGS] MODEL.gguf…: build Lathe and time it against llama.cpp's llama-bench (tools/bench/peer.py).
+# ./dev bench --peer PATH [ARGS] MODEL.gguf…: build Lathe and time it against llama.cpp's llama-bench, or with
+# --peer-command against any program (tools/bench/peer.py).
 # ./dev bench --decode [ARGS] [FORMAT…]: one token through the matrices of a model in every format, as a table
 # (bench/decode_table.cc).
 set -euo pipefail
 source tools/dev/common.sh
-if [ "${1:-}" = "--peer" ]; then
+if [[ "${1:-}" == --peer* ]]; then
   bash tools/dev/setup.sh build
   build_release lathe
   exec python3 tools/bench/peer.py "$@"
