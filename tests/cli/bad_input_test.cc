@@ -459,8 +459,13 @@ TEST(BadWords, DataSets) {
   };
   for (const char* task : {"squad_v2", "gsm8k", "perplexity"}) {
     SCOPED_TRACE(task);
-    expect_one_error(eval(task, ""), 2, {path});
+    expect_one_error(eval(task, ""), 2, {path + ": the file is empty"});
+    expect_one_error(eval(task, "one\ntwo \xFF\xFE\n"), 2, {path + ":2: not valid UTF-8"});
   }
+  write_file(path, "one \xC3(\n");
+  expect_one_error(test::run("eval " + tiny() + " --quiet --against " + tiny() +
+                             " --tasks perplexity --set perplexity.data=" + path),
+                   2, {path + ":1: not valid UTF-8"});
   for (const char* text : {"{", "[]", "{\"data\": 3}", "{\"data\": []}", "{\"data\": [1]}",
                            R"({"data": [{"paragraphs": [{"context": "c", "qas": [{}]}]}]})",
                            R"({"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "1",

@@ -130,10 +130,12 @@ TEST_F(TaskFiles, RefusesBrokenRowsInWordsThatHelp) {
     return rows.ok() ? "" : rows.error().message + " | " + rows.error().hint;
   };
   EXPECT_THAT(error(kBase), HasSubstr("'rows.jsonl' is not there"));
+  write("rows.jsonl", "");
+  EXPECT_THAT(error(kBase), HasSubstr("rows.jsonl: the file is empty"));
   write("rows.jsonl", "\n \n");
   EXPECT_THAT(error(kBase), HasSubstr("holds no rows"));
   write("rows.jsonl", "{\"q\": \"x\"}\n");
-  EXPECT_THAT(error(kBase), HasSubstr("row 1: template: line 1: 'a' is undefined"));
+  EXPECT_THAT(error(kBase), HasSubstr("row 1: template: line 1: 'a' is undefined | the row's fields: q"));
   write("rows.jsonl", "{\"q\": \"x\", \"a\": \"1\"}\n[1]\n");
   EXPECT_THAT(error(kBase), HasSubstr("rows.jsonl:2: not a JSON object"));
   write("rows.jsonl", "{\"q\": \"x\", \"a\": \"1\"}\n{\"q\": \"\xC3(\"}\n");

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lathe/base/mapped_file.h"
 #include "lathe/eval/data/dataset.h"
+#include "lathe/eval/data/text_file.h"
 #include "lathe/eval/metrics/window_values.h"
 #include "lathe/eval/preflight.h"
 #include "lathe/eval/tasks/window_loss.h"
@@ -114,7 +114,7 @@ class DivergenceTask : public Task {
                        context);
     }
     LATHE_TRY(const std::string path, find_dataset(options_.data, "perplexity"));
-    LATHE_TRY(const std::string text, read_text(path));
+    LATHE_TRY(const std::string text, read_utf8(path));
     tokens_ = engine.tokenizer->encode(text, {.add_special = true, .parse_special = false});
     const PerplexityPlan plan{PerplexityConvention::kLlamaCpp, options_.window, 0,
                               engine.tokenizer->adds_bos()};

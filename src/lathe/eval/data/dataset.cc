@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "lathe/base/mapped_file.h"
 #include "lathe/base/parse_json.h"
 #include "lathe/eval/data/hub_data.h"
+#include "lathe/eval/data/text_file.h"
 #include "lathe/model/checkpoint.h"
 
 namespace lathe {
@@ -108,7 +108,7 @@ Result<std::string> find_dataset(const std::string& name, const std::string& tas
 }
 
 Result<std::vector<SquadQuestion>> read_squad(const std::string& path, int64_t limit) {
-  LATHE_TRY(const std::string text, read_text(path));
+  LATHE_TRY(const std::string text, read_utf8(path));
   return parse_squad(text, path, limit);
 }
 
@@ -130,7 +130,7 @@ Result<std::vector<SquadQuestion>> parse_squad(std::string_view text, const std:
 }
 
 Result<std::vector<Gsm8kProblem>> read_gsm8k(const std::string& path, int64_t limit) {
-  LATHE_TRY(const std::string text, read_text(path));
+  LATHE_TRY(const std::string text, read_utf8(path));
   return parse_gsm8k(text, path, limit);
 }
 

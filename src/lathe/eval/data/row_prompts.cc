@@ -181,6 +181,14 @@ class Prompter {
   std::string shots_;
 };
 
+// What a template asks for and the row lacks is often there under another name.
+Error with_fields(Error error, const Row& row) {
+  if (!error.hint.empty()) return error;
+  std::string fields;
+  for (const auto& [name, value] : row.items()) fields += (fields.empty() ? "" : ", ") + name;
+  return std::move(error).with_hint("the row's fields: " + (fields.empty() ? "none" : fields));
+}
+
 }  // namespace
 
 std::vector<std::string> prompt_files(const TaskSpec& spec, const PromptOptions& options) {
@@ -207,10 +215,11 @@ Result<std::vector<PromptedRow>> prompt_rows(const TaskSpec& spec, const PromptO
   for (const Row& row : rows) {
     const int64_t number = std::ssize(out) + 1;
     const std::string where = fmt::format("{}: row {}", *path, number);
-    LATHE_TRY_IN(PromptedRow prompted, prompter(row, number, options.chat), where);
-    if (!ids.insert(prompted.id).second)
-      return bad_input("{}: the id '{}' stands twice", where, prompted.id);
-    out.push_back(std::move(prompted));
+    auto prompted = prompter(row, number, options.chat);
+    if (!prompted.ok()) return with_fields(std::move(prompted).error().in(where), row);
+    if (!ids.insert(prompted->id).second)
+      return bad_input("{}: the id '{}' stands twice", where, prompted->id);
+    out.push_back(std::move(prompted).value());
   }
   return out;
 }

@@ -4,12 +4,11 @@
 #include <filesystem>
 #include <span>
 
-#include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
 #include "lathe/eval/data/csv.h"
 #include "lathe/eval/data/hub_data.h"
+#include "lathe/eval/data/text_file.h"
 #include "lathe/model/checkpoint.h"
-#include "lathe/text/unicode.h"
 
 namespace lathe {
 namespace {
@@ -49,18 +48,6 @@ Result<std::string> locate(const RowSource& source, const std::string& suffix) {
       .with_hint(
           "set the task's parameter 'data' to a file, or to ORG/NAME:FILE after 'lathe pull "
           "--dataset ORG/NAME', or LATHE_DATA to the folder that holds it");
-}
-
-Result<std::string> read_utf8(const std::string& path) {
-  LATHE_TRY(std::string text, read_text(path));
-  std::string storage;
-  const std::string_view valid = text::valid_utf8(text, storage);
-  if (valid.data() == text.data()) return text;
-  size_t line = 1, i = 0;
-  for (; i < std::min(text.size(), storage.size()) && text[i] == storage[i]; ++i) {
-    line += text[i] == '\n' ? 1 : 0;
-  }
-  return bad_input("{}:{}: not valid UTF-8", path, line).with_hint("convert the file to UTF-8");
 }
 
 std::vector<std::string_view> lines_of(std::string_view text) {

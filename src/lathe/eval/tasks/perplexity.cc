@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "lathe/base/hash.h"
-#include "lathe/base/mapped_file.h"
 #include "lathe/base/suggest.h"
 #include "lathe/eval/data/dataset.h"
+#include "lathe/eval/data/text_file.h"
 #include "lathe/eval/metrics/perplexity.h"
 #include "lathe/eval/preflight.h"
 #include "lathe/eval/tasks/list.h"
@@ -178,7 +178,7 @@ class PerplexityTask : public Task {
 
   Status read_texts(const Tokenizer& tokenizer) {
     LATHE_TRY(path_, find_dataset(parameters_["data"].get<std::string>(), "perplexity"));
-    LATHE_TRY(std::string text, read_text(path_));
+    LATHE_TRY(std::string text, read_utf8(path_));
     if (blank(text)) return bad_input("{}: holds no text", path_);
     const auto documents = parameters_["documents"].get<std::string>();
     const std::vector<std::string> ways = {"file", "jsonl", "blank_lines", "wikitext"};
