@@ -50,6 +50,36 @@ TEST(Table, MissingAndFailedCellsAreSaid) {
       terminal_table(compare_runs({run_with("a", 90, 1e6, 10), failed}), false);
   EXPECT_NE(text.find("z failed: no room"), std::string::npos);
   EXPECT_EQ(text.find('\033'), std::string::npos);
+  const std::string list = markdown_table(compare_runs({run_with("a", 90, 1e6, 10), failed}));
+  EXPECT_NE(list.find("\n- z failed: no room\n"), std::string::npos) << list;
+}
+
+TEST(Table, WhatFailedInSeveralRunsIsSaidOnce) {
+  std::vector<lathe::Run> runs = {run_with("a", 90, 1e6, 10), run_with("b", 90, 1e6, 10)};
+  for (lathe::Run& run : runs) {
+    run.status = "partial";
+    run.failures = nlohmann::json::array(
+        {{{"name", "task/gsm8k"}, {"error", "task 'gsm8k': rows.jsonl:2: not a JSON object"}}});
+  }
+  runs[1].failures.push_back({{"name", "probe/latency"}, {"error", "does\nnot fit"}});
+  const std::string lines =
+      "a, b failed in part: task/gsm8k: rows.jsonl:2: not a JSON object\n"
+      "b failed in part: probe/latency: does not fit\n";
+  EXPECT_TRUE(terminal_table(compare_runs(runs), false).ends_with(lines));
+}
+
+TEST(Table, LegendExplainsOnlyWhatIsThere) {
+  const auto text = [](std::vector<lathe::Run> runs) {
+    return terminal_table(compare_runs(std::move(runs)), false);
+  };
+  lathe::Run alone = run_with("a", 90, 1e6, 10);
+  EXPECT_NE(text({alone}).find("★ on the Pareto front"), std::string::npos);
+  EXPECT_EQ(text({alone}).find("paired difference"), std::string::npos);
+  std::erase_if(alone.results, [](const Measurement& m) { return m.task != "squad_v2"; });
+  EXPECT_EQ(text({alone}).find("★"), std::string::npos);
+  alone.results[0].baseline_delta = 1;
+  alone.results[0].verdict = "better";
+  EXPECT_NE(text({alone}).find("paired difference"), std::string::npos);
 }
 
 TEST(Table, DifferencesCarryTheirVerdictInWords) {

@@ -366,7 +366,11 @@ class Sweep {
     if (run.status != "done") {
       ++outcome_.failed;
       if (no_room) ++outcome_.no_room;
-      spdlog::error("{}: {}", planned.id, run.error);
+      if (run.failures.empty()) spdlog::error("{}: {}", planned.id, run.error);
+      for (const auto& f : run.failures) {
+        spdlog::error("{}: {}: {}", planned.id, f["name"].get<std::string>(),
+                      f["error"].get<std::string>());
+      }
     }
     if (on_run_) on_run_(run);
     outcome_.runs.push_back(std::move(run));

@@ -81,6 +81,55 @@ std::string lines_of(const std::vector<std::string>& sentences, const char* befo
   return out;
 }
 
+// "a, b failed in part: task/gsm8k: rows.jsonl:1: …": a sentence for each thing that went wrong,
+// with all runs to which it happened.
+std::vector<std::string> failures_of(const std::vector<Run>& runs) {
+  std::vector<std::pair<std::string, std::string>> failures;  // what, who
+  const auto add = [&](const std::string& id, const std::string& what) {
+    const auto it = std::find_if(failures.begin(), failures.end(),
+                                 [&](const auto& f) { return f.first == what; });
+    if (it == failures.end()) {
+      failures.emplace_back(what, id);
+    } else {
+      it->second += ", " + id;
+    }
+  };
+  for (const Run& run : runs) {
+    if (run.status == "failed") add(run.id, "failed: " + run.error);
+    if (run.status != "partial") continue;
+    for (const auto& f : run.failures) {
+      std::string error = f.value("error", "");
+      // The name says already whose error it is.
+      const size_t end = error.starts_with("task '") ? error.find("': ") : std::string::npos;
+      if (end != std::string::npos) error.erase(0, end + 3);
+      add(run.id, fmt::format("failed in part: {}: {}", f.value("name", ""), error));
+    }
+  }
+  std::vector<std::string> out;
+  for (const auto& [what, who] : failures) out.push_back(who + " " + what);
+  return out;
+}
+
+// What the table's signs mean, as far as it has them.
+std::string legend_of(const Comparison& comparison) {
+  std::string out;
+  if (std::any_of(comparison.marks.begin(), comparison.marks.end(),
+                  [](const auto& m) { return m.memory || m.speed; })) {
+    out += "★ on the Pareto front (m: quality against memory, s: against decode speed)\n";
+  }
+  const auto compared = [](const Run& run) {
+    return std::any_of(run.results.begin(), run.results.end(),
+                       [](const Measurement& m) { return m.baseline_delta.has_value(); });
+  };
+  if (std::any_of(comparison.runs.begin(), comparison.runs.end(), compared)) {
+    out +=
+        "(±) paired difference from the baseline and its verdict at 95 %, corrected for the "
+        "variants of a column (Holm);\n"
+        "undecided, n: so many samples would decide a difference of this size\n";
+  }
+  return out;
+}
+
 Cell cell_of(const Measurement* m, bool quality) {
   if (!m) return {"–", ""};
   std::string text = value_text(*m);
@@ -205,17 +254,12 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
   for (const Column& c : comparison.columns) {
     rows[0].push_back({c.unit == "%" ? c.title + " %" : c.title, kBold});
   }
-  std::string failures;
   for (size_t i = 0; i < comparison.runs.size(); ++i) {
     const Run& run = comparison.runs[i];
     const bool baseline = run.variant == run.baseline;
     std::vector<Cell> row = {{mark_of(comparison.marks[i]), "\033[33m"},
                              {run.id + (baseline ? " (baseline)" : ""), baseline ? kBold : ""},
                              {run.results.empty() ? "" : run.results[0].format, kDim}};
-    if (run.status != "done") {
-      failures += fmt::format("{} failed{}: {}\n", run.id,
-                              run.status == "partial" ? " in part" : "", run.error);
-    }
     if (run.status == "failed") {
       row.push_back({"failed", colour_of("worse")});
     } else {
@@ -225,14 +269,10 @@ std::string terminal_table(const Comparison& comparison, bool colour) {
     }
     rows.push_back(std::move(row));
   }
-  std::string legend =
-      "★ on the Pareto front (m: quality against memory, s: against decode speed); (±) paired "
-      "difference from the baseline\n"
-      "and its verdict at 95 %, corrected for the variants of a column (Holm); undecided, n: so "
-      "many samples would decide a difference of this size\n";
-  if (colour) legend = kDim + legend + kReset;
+  std::string legend = legend_of(comparison);
+  if (colour && !legend.empty()) legend = kDim + legend + kReset;
   return render(rows, 3, colour) + legend + lines_of(comparison.unknown, "unknown ") +
-         lines_of(left_out_of(comparison.runs), "") + failures;
+         lines_of(left_out_of(comparison.runs), "") + lines_of(failures_of(comparison.runs), "");
 }
 
 std::string markdown_table(const Comparison& comparison) {
@@ -252,15 +292,9 @@ std::string markdown_table(const Comparison& comparison) {
     }
     out += "\n";
   }
-  std::string notes =
-      lines_of(comparison.unknown, "- unknown ") + lines_of(left_out_of(comparison.runs), "- ");
-  for (const Run& run : comparison.runs) {
-    if (run.status != "partial") continue;
-    for (const auto& f : run.failures) {
-      const auto text = [&](const char* key) { return one_line(f.value(key, "")); };
-      notes += fmt::format("- {}: {} failed: {}\n", run.id, text("name"), text("error"));
-    }
-  }
+  const std::string notes = lines_of(comparison.unknown, "- unknown ") +
+                            lines_of(left_out_of(comparison.runs), "- ") +
+                            lines_of(failures_of(comparison.runs), "- ");
   return notes.empty() ? out : out + "\n" + notes;
 }
 
