@@ -106,6 +106,24 @@ TEST(Aggregate, FindsNoDifferenceWithItself) {
   }
 }
 
+// Twenty right answers of twenty are no proof that there is no wrong one.
+TEST(Aggregate, IntervalsOfOneKindOfAnswerHaveAWidth) {
+  for (const double right : {0.0, 1.0}) {
+    std::vector<Sample> same(20);
+    for (size_t i = 0; i < same.size(); ++i) {
+      same[i].id = std::to_string(i);
+      same[i].scores = {{"right", right}, {"tokens", 1}};
+    }
+    const auto rows = aggregate(FixedTask(), same, nullptr, 3);
+    const Interval wilson = wilson_interval(right > 0 ? 20 : 0, 20);
+    EXPECT_EQ(*row(rows, "right").low, 100 * wilson.low);
+    EXPECT_EQ(*row(rows, "right").high, 100 * wilson.high);
+    EXPECT_EQ(row(rows, "right").extra["interval"], "wilson");
+    EXPECT_EQ(*row(rows, "length").low, 1);  // a length is no answer
+    EXPECT_EQ(*row(rows, "length").high, 1);
+  }
+}
+
 TEST(Aggregate, RepeatsItsDigitsAndSurvivesJson) {
   const auto base = samples(0), other = samples(0.004);
   const auto once = aggregate(FixedTask(), other, &base, 5);

@@ -110,6 +110,13 @@ double deviation(const std::vector<double>& values, double mean) {
   return std::sqrt(squares / static_cast<double>(std::max<size_t>(1, values.size() - 1)));
 }
 
+// All right or all wrong: every resample is the same, and an interval of no width would claim
+// certainty. False for fewer than two samples, which have no interval at all.
+bool unanimous(const MetricDef& metric, const std::vector<double>& scores) {
+  return scores.size() >= 2 && metric.unit == "%" && right_or_wrong(metric, scores) &&
+         std::ranges::all_of(scores, [&](double s) { return s == scores[0]; });
+}
+
 // The samples that would decide a difference of this size. A ratio is linearized: each sample moves
 // it by (difference − ratio · weight) / mean weight.
 std::optional<int64_t> decisive(const MetricDef& metric, const Columns& theirs,
@@ -220,7 +227,14 @@ std::vector<Measurement> aggregate(const Task& task, const std::vector<Sample>& 
     row.better = metric.better;
     row.extra = task.extra();
     row.extra.update(metric.extra);
-    set_interval(row.low, row.high, interval_of(metric, columns, seed));
+    if (unanimous(metric, columns.fields[0])) {
+      const int64_t right = columns.fields[0][0] == 0 ? 0 : columns.rows();
+      const Interval wilson = wilson_interval(right, columns.rows());
+      set_interval(row.low, row.high, {metric.factor * wilson.low, metric.factor * wilson.high});
+      row.extra["interval"] = "wilson";
+    } else {
+      set_interval(row.low, row.high, interval_of(metric, columns, seed));
+    }
     if (baseline) compare(metric, samples, *baseline, seed, row);
     rows.push_back(std::move(row));
   }
