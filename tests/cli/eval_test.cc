@@ -1,4 +1,8 @@
 // `lathe eval`: comparisons with a baseline, published perplexities, chat templates.
+#include <cmath>
+#include <map>
+#include <sstream>
+
 #include "cli_support.h"
 
 namespace lathe {
@@ -38,6 +42,49 @@ TEST(CliEval, AgainstComparesSampleBySampleAndTokenByToken) {
   EXPECT_FALSE(rows["divergence/kl_max"].contains("low"));
   EXPECT_NE(rows["divergence/kl_max"]["interval"].dump().find("none"), std::string::npos);
   EXPECT_LT(rows["divergence/top1_agreement"]["value"].get<double>(), 100);
+  const auto value = [&](const char* row) { return rows[row]["value"].get<double>(); };
+  EXPECT_NEAR(value("divergence/ppl_ratio"), value("divergence/ppl") / value("divergence/base_ppl"),
+              1e-9);
+  EXPECT_GT(value("divergence/ppl_ratio"), 1);
+  EXPECT_GT(value("divergence/p_shift_rms"), std::abs(value("divergence/p_shift")));
+  EXPECT_LE(std::abs(value("divergence/p_shift")), 100);
+}
+
+// Right or wrong, answer by answer: what was gained and lost, and whether that decides anything.
+TEST(CliEval, AgainstCountsAnswerFlips) {
+  test::TemporaryFolder folder;
+  const std::string out = folder.file("pruned"), samples = folder.file("samples.jsonl");
+  ASSERT_EQ(
+      run("compress " + test::tiny() + " -o " + out + " --format f16 --prune magnitude:0.6").code,
+      0);
+  const std::string tasks = " --tasks gsm8k --limit 12 --threads 2 --quiet --samples " + samples;
+  const auto right = [&] {
+    std::map<std::string, bool> of;
+    std::istringstream lines(read_text(samples).value());
+    for (std::string line; std::getline(lines, line);) {
+      const auto sample = nlohmann::json::parse(line);
+      if (sample["task"] == "gsm8k") of[sample["id"]] = sample["scores"]["strict_match"] == 1;
+    }
+    return of;
+  };
+  ASSERT_EQ(run("eval " + test::tiny() + tasks).code, 0);
+  const auto before = right();
+  const auto json = json_of(run("eval " + out + " --against " + test::tiny() + tasks + " --json"));
+  const auto after = right();
+  ASSERT_EQ(before.size(), 12u);
+  int64_t gained = 0, lost = 0;
+  for (const auto& [id, was] : before) {
+    gained += !was && after.at(id) ? 1 : 0;
+    lost += was && !after.at(id) ? 1 : 0;
+  }
+  EXPECT_GT(lost, 0);
+  for (const auto& row : json["results"]) {
+    if (row["metric"] != "strict_match") continue;
+    EXPECT_EQ(row["gained"], gained);
+    EXPECT_EQ(row["lost"], lost);
+    EXPECT_EQ(row["test"], "mcnemar");
+    EXPECT_DOUBLE_EQ(row["baseline_delta"], 100.0 * static_cast<double>(gained - lost) / 12);
+  }
 }
 
 TEST(CliEval, AgainstItselfNothingDiffers) {
@@ -49,8 +96,12 @@ TEST(CliEval, AgainstItselfNothingDiffers) {
       EXPECT_EQ(row["verdict"], "=");
       ++compared;
     }
-    if (row["metric"] == "kl_mean") EXPECT_EQ(row["value"], 0);
-    if (row["metric"] == "top1_agreement") EXPECT_EQ(row["value"], 100);
+    if (row["metric"] == "kl_mean") {
+      EXPECT_EQ(row["value"], 0);
+    }
+    if (row["metric"] == "top1_agreement") {
+      EXPECT_EQ(row["value"], 100);
+    }
   }
   EXPECT_GE(compared, 1);
 }
