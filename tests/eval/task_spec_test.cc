@@ -51,6 +51,17 @@ class TaskFiles : public ::testing::Test {
     return prompt_rows(**spec, options, &path);
   }
 
+  static Result<std::vector<PromptedRow>> of_builtin(const std::string& task,
+                                                     const std::string& data) {
+    for (const BuiltinTask& builtin : builtin_tasks()) {
+      if (builtin.file != task + ".yaml") continue;
+      LATHE_TRY(const auto spec, parse_task_spec(builtin.yaml, builtin.file, ""));
+      std::string path;
+      return prompt_rows(*spec, {.data = data}, &path);
+    }
+    return not_found("no task {}", task);
+  }
+
   fs::path folder_;
 };
 
@@ -135,7 +146,8 @@ TEST_F(TaskFiles, RefusesBrokenRowsInWordsThatHelp) {
   write("rows.jsonl", "\n \n");
   EXPECT_THAT(error(kBase), HasSubstr("holds no rows"));
   write("rows.jsonl", "{\"q\": \"x\"}\n");
-  EXPECT_THAT(error(kBase), HasSubstr("row 1: template: line 1: 'a' is undefined | the row's fields: q"));
+  EXPECT_THAT(error(kBase),
+              HasSubstr("row 1: template: line 1: 'a' is undefined | the row's fields: q"));
   write("rows.jsonl", "{\"q\": \"x\", \"a\": \"1\"}\n[1]\n");
   EXPECT_THAT(error(kBase), HasSubstr("rows.jsonl:2: not a JSON object"));
   write("rows.jsonl", "{\"q\": \"x\", \"a\": \"1\"}\n{\"q\": \"\xC3(\"}\n");
@@ -180,6 +192,66 @@ TEST(BuiltinTasks, AreReadAndNamedAsTheirFiles) {
   EXPECT_TRUE(make_task("gsm8k_cot", {{"limit", 3}}).ok());
   EXPECT_THAT(make_task("gsm8k_cott", {}).error().hint, HasSubstr("gsm8k_cot"));
   EXPECT_THAT(make_task("mmlu", {{"shot", 5}}).error().hint, HasSubstr("shots"));
+}
+
+// Rows as the data sets' own files have them (the first fields of each), asked and answered.
+TEST_F(TaskFiles, BuiltinSummariesAndTranslationsReadTheirDataSets) {
+  struct Shape {
+    const char *task, *file, *text, *asked;
+    std::vector<std::string> golds;
+  };
+  const std::vector<Shape> shapes = {
+      {"cnn_dailymail",
+       "c.jsonl",
+       R"({"article": "Long.", "highlights": "Short .\nTwo .", "id": "f0"})",
+       "Article: Long.",
+       {"Short .\nTwo ."}},
+      {"xsum",
+       "x.jsonl",
+       R"({"document": "Long.", "summary": "Short.", "id": "3"})",
+       "Article: Long.",
+       {"Short."}},
+      {"dialogsum",
+       "d.jsonl",
+       R"({"fname": "test_0", "dialogue": "#Person1#: Hi", "summary1": "a", "summary2": "b", "summary3": "c"})",
+       "Dialogue:\n#Person1#: Hi",
+       {"a", "b", "c"}},
+      {"dialogsum",
+       "d.csv",
+       "id,dialogue,summary,topic\ntest_0_1,#Person1#: Hi,a,greeting\n",
+       "Dialogue:\n#Person1#: Hi",
+       {"a"}},
+      {"samsum",
+       "s.json",
+       R"([{"id": "1", "dialogue": "A: Hi", "summary": "A greets."}])",
+       "Dialogue:\nA: Hi",
+       {"A greets."}},
+      {"samsum",
+       "s.csv",
+       "id,dialogue,summary\n1,A: Hi,A greets.\n",
+       "Dialogue:\nA: Hi",
+       {"A greets."}},
+  };
+  for (const Shape& shape : shapes) {
+    SCOPED_TRACE(std::string(shape.task) + " " + shape.file);
+    const auto rows = of_builtin(shape.task, write(shape.file, shape.text));
+    ASSERT_TRUE(rows.ok()) << rows.error().message;
+    ASSERT_EQ(rows->size(), 1u);
+    EXPECT_THAT(rows->at(0).contexts[0], HasSubstr(shape.asked));
+    EXPECT_EQ(rows->at(0).references, shape.golds);
+  }
+  for (const auto& [task, language] :
+       {std::pair("multi30k_en_de", "de"), std::pair("multi30k_en_fr", "fr"),
+        std::pair("multi30k_en_cs", "cs"), std::pair("wmt17_en_de", "de")}) {
+    SCOPED_TRACE(task);
+    write("pair.en", "A dog.\nTwo dogs.\n");
+    write(std::string("pair.") + language, "Eins.\nZwei.\n");
+    const auto rows = of_builtin(task, (folder_ / "pair").string());
+    ASSERT_TRUE(rows.ok()) << rows.error().message;
+    ASSERT_EQ(rows->size(), 2u);
+    EXPECT_THAT(rows->at(1).contexts[0], HasSubstr("English: Two dogs.\n"));
+    EXPECT_THAT(rows->at(1).references, ElementsAre("Zwei."));
+  }
 }
 
 // lm-evaluation-harness's own filter and metric on the same texts (see metric_gsm8k_test.cc).
