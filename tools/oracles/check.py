@@ -44,6 +44,8 @@ SCRIPTS = {
     "eval_windows.py": (["{out}/eval/perplexity_windows.json"], ["eval/perplexity_windows.json"]),
     "families.py": (["{out}/families"], ["families"]),
     "formats.py": (["{out}/formats"], ["formats"]),
+    "imatrix.py": (["{root}/tests/golden/families/llama", "{out}/compress"],
+                   ["compress/imatrix.gguf", "compress/imatrix.dat", "compress/imatrix.json"]),
     "io_files.py": (["{out}/io"], ["io"]),
     "onnx_files.py": (["{out}/onnx"], ["onnx"]),
 }

@@ -17,6 +17,7 @@ const std::vector<Command>& commands() {
       {"inspect", "Architecture, parameters, size and memory of a model per format", add_inspect},
       {"pull", "Download a model from a Hugging Face-compatible hub", add_pull},
       {"run", "Generate text", add_run},
+      {"calibrate", "Collect what the layers see of a text, for later compressions", add_calibrate},
       {"compress", "Quantize and prune a model", add_compress},
       {"analyze", "What each matrix loses in each format and sparsity; resumable", add_analyze},
       {"plan", "Choose the format of every matrix within budgets of size and speed", add_plan},

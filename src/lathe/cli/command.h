@@ -46,6 +46,7 @@ Body add_dashboard(CLI::App&, const Common&);
 Body add_inspect(CLI::App&, const Common&);
 Body add_pull(CLI::App&, const Common&);
 Body add_run(CLI::App&, const Common&);
+Body add_calibrate(CLI::App&, const Common&);
 Body add_compress(CLI::App&, const Common&);
 Body add_analyze(CLI::App&, const Common&);
 Body add_plan(CLI::App&, const Common&);

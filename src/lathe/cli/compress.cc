@@ -8,7 +8,7 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, out, recipe, format, method, prune, calibration;
+  std::string model, out, recipe, format, method, prune, calibration, importances;
   std::vector<std::string> keep;
   int64_t samples = 0, length = 0;
   bool overwrite = false, layers = false;
@@ -49,15 +49,19 @@ Result<Recipe> recipe_of(const Options& options, const Common& common) {
   for (const std::string& entry : options.keep) {
     LATHE_OK_IN(keep(recipe, entry), fmt::format("--keep '{}'", entry));
   }
-  nlohmann::json j = recipe.calibration ? to_json(*recipe.calibration) : nlohmann::json::object();
-  if (!options.calibration.empty()) {
-    j["data"] = options.calibration;
-    j["seed"] = common.seed;
+  CalibrationSpec spec = recipe.calibration.value_or(CalibrationSpec());
+  const bool text = !options.calibration.empty(), stored = !options.importances.empty();
+  if (text && stored) return bad_input("give --calibration or --importances, not both");
+  if (text || stored) {
+    spec.data = options.calibration;
+    spec.importances = options.importances;
+    spec.seed = static_cast<int64_t>(common.seed);
+  } else if (!recipe.calibration && !options.samples && !options.length) {
+    return recipe;
   }
-  if (options.samples) j["samples"] = options.samples;
-  if (options.length) j["length"] = options.length;
-  if (j.empty()) return recipe;
-  LATHE_TRY_IN(recipe.calibration, calibration_from_json(j), "calibration");
+  if (options.samples) spec.samples = options.samples;
+  if (options.length) spec.length = options.length;
+  LATHE_TRY_IN(recipe.calibration, calibration_from_json(to_json(spec)), "calibration");
   return recipe;
 }
 
@@ -127,6 +131,9 @@ Body add_compress(CLI::App& app, const Common& common) {
       ->allow_extra_args(false);
   app.add_option("--calibration", options->calibration,
                  "Text or .jsonl file that gptq, awq, clip, imatrix, wanda and sparsegpt look at");
+  app.add_option(
+      "--importances", options->importances,
+      "File of lathe calibrate or llama-imatrix, in place of a text, for imatrix and wanda");
   app.add_option("--samples", options->samples, "Samples of it (128)");
   app.add_option("--sample-length", options->length, "Tokens of a sample (512)");
   app.add_flag("--overwrite", options->overwrite, "Replace an earlier compressed model");

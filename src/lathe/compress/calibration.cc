@@ -5,74 +5,13 @@
 
 #include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/backend/tap_ops.h"
-#include "lathe/base/mapped_file.h"
-#include "lathe/base/rng.h"
-#include "lathe/base/suggest.h"
-#include "lathe/io/gguf.h"
 #include "lathe/model/forward.h"
 #include "lathe/model/rope.h"
-#include "lathe/text/chat_template.h"
-#include "lathe/text/tokenizer.h"
 
 namespace lathe {
 namespace {
 
-constexpr size_t kMostDataBytes = size_t{256} << 20;
 constexpr int64_t kDefaultContext = 4096;
-
-struct Document {
-  std::string text;
-  bool chat = false;  // a rendered conversation, whose special tokens count
-};
-
-// What the model's template makes of a conversation.
-Result<std::string> rendered(const Tokenizer& tokenizer, const nlohmann::ordered_json& messages) {
-  if (tokenizer.chat_template().empty()) {
-    return bad_input("a conversation, but the model has no chat template")
-        .with_hint("give plain text: lines with a \"text\"");
-  }
-  LATHE_TRY(const ChatTemplate format, ChatTemplate::parse(tokenizer.chat_template()));
-  const nlohmann::ordered_json variables = {
-      {"bos_token", tokenizer.bos() ? tokenizer.token_of(*tokenizer.bos()) : ""},
-      {"eos_token", tokenizer.eos() ? tokenizer.token_of(*tokenizer.eos()) : ""}};
-  return format.render_json(messages, false, variables);
-}
-
-Result<std::vector<Document>> documents_of(const std::string& path, const Tokenizer& tokenizer) {
-  LATHE_TRY(std::string text, read_text(path, kMostDataBytes));
-  std::vector<Document> out;
-  if (!path.ends_with(".jsonl")) {
-    out.push_back({std::move(text)});
-    return out;
-  }
-  size_t begin = 0;
-  for (int64_t line = 1; begin < text.size(); ++line) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view one(text.data() + begin, end - begin);
-    begin = end + 1;
-    if (one.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const auto json = nlohmann::ordered_json::parse(one, nullptr, false);
-    if (json.is_object() && json.contains("messages") && json["messages"].is_array()) {
-      LATHE_TRY_IN(std::string chat, rendered(tokenizer, json["messages"]),
-                   fmt::format("{}:{}", path, line));
-      out.push_back({std::move(chat), true});
-      continue;
-    }
-    if (!json.is_object() || !json.contains("text") || !json["text"].is_string()) {
-      return bad_input("{}:{}: expected an object with a \"text\" or \"messages\"", path, line);
-    }
-    out.push_back({json["text"].get<std::string>()});
-  }
-  return out;
-}
-
-// Of a directory, or inside a GGUF file.
-Result<std::shared_ptr<const Tokenizer>> load_tokenizer_of(const std::string& path) {
-  if (!path.ends_with(".gguf")) return load_tokenizer(path);
-  LATHE_TRY(const GgufFile file, GgufFile::open(path));
-  LATHE_TRY_IN(auto tokenizer, load_tokenizer(file), path);
-  return tokenizer;
-}
 
 // Adds up Σ x xᵀ of the input that `name` shares with the other matrices of its call.
 class GramTap final : public WrappedOps {
@@ -136,72 +75,41 @@ class GramTap final : public WrappedOps {
   std::vector<std::string> sharing_;
 };
 
-}  // namespace
+// Adds up Σ x² of the inputs of all matrices.
+class SquareTap final : public WrappedOps {
+ public:
+  SquareTap(Ops& inner, std::map<std::string, LinearStats>& squares)
+      : WrappedOps(inner), squares_(squares) {}
 
-Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
-  if (!json.is_object()) return bad_input("must be keys with values, not {}", json.dump());
-  CalibrationSpec spec;
-  const std::vector<std::string> known = {"data", "samples", "length", "seed"};
-  for (const auto& [key, value] : json.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end()) {
-      return bad_input("unknown key '{}'", key).with_hint(suggest(key, known));
-    }
-    if (key == "data") {
-      if (!value.is_string() || value.get<std::string>().empty()) {
-        return bad_input("data: must be the path of a text or .jsonl file, not {}", value.dump());
+  Tensor linear(const Linear& w, const Tensor& x) override {
+    add(w.name, x);
+    return inner().linear(w, x);
+  }
+  std::vector<Tensor> linears(std::span<const Linear* const> ws, const Tensor& x) override {
+    for (const Linear* w : ws) add(w->name, x);
+    return inner().linears(ws, x);
+  }
+
+ private:
+  void add(const std::string& name, const Tensor& x) {
+    LinearStats& stats = squares_[name];
+    stats.size = x.cols();
+    stats.square.resize(static_cast<size_t>(stats.size));
+    stats.tokens += x.rows();
+    double* square = stats.square.data();
+    threads().parallel_for(stats.size, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t t = 0; t < x.rows(); ++t) {
+        for (int64_t k = begin; k < end; ++k) {
+          square[k] += static_cast<double>(x.row(t)[k]) * static_cast<double>(x.row(t)[k]);
+        }
       }
-      spec.data = value.get<std::string>();
-      continue;
-    }
-    const int64_t least = key == "seed" ? 0 : key == "length" ? 8 : 1;
-    constexpr int64_t kMost = 1'000'000;
-    if (!value.is_number_integer() || value.get<int64_t>() < least ||
-        value.get<int64_t>() > kMost) {
-      return bad_input("{}: must be a whole number from {} to {}, not {}", key, least, kMost,
-                       value.dump());
-    }
-    (key == "samples"  ? spec.samples
-     : key == "length" ? spec.length
-                       : spec.seed) = value.get<int64_t>();
+    });
   }
-  if (spec.data.empty()) return bad_input("'data' is missing: a text file, or JSON lines");
-  return spec;
-}
 
-nlohmann::json to_json(const CalibrationSpec& spec) {
-  return {
-      {"data", spec.data}, {"samples", spec.samples}, {"length", spec.length}, {"seed", spec.seed}};
-}
+  std::map<std::string, LinearStats>& squares_;
+};
 
-Result<std::vector<std::vector<int32_t>>> calibration_samples(const CalibrationSpec& spec,
-                                                              const std::string& tokenizer_path) {
-  LATHE_TRY(const auto tokenizer, load_tokenizer_of(tokenizer_path));
-  LATHE_TRY(const std::vector<Document> documents, documents_of(spec.data, *tokenizer));
-  std::vector<int32_t> stream;
-  for (const Document& document : documents) {
-    const auto ids =
-        tokenizer->encode(document.text, {.add_special = false, .parse_special = document.chat});
-    stream.insert(stream.end(), ids.begin(), ids.end());
-  }
-  const bool bos = tokenizer->adds_bos() && tokenizer->bos().has_value();
-  const int64_t window = spec.length - (bos ? 1 : 0);
-  const auto available = static_cast<int64_t>(stream.size());
-  if (available < window) {
-    return bad_input("{}: {} tokens, but one sample takes {}", spec.data, available, window)
-        .with_hint("use more text or a smaller calibration length");
-  }
-  Rng rng(static_cast<uint64_t>(spec.seed));
-  std::vector<std::vector<int32_t>> out;
-  for (int64_t s = 0; s < spec.samples; ++s) {
-    const auto start =
-        static_cast<int64_t>(rng.below(static_cast<uint64_t>(available - window + 1)));
-    std::vector<int32_t> sample;
-    if (bos) sample.push_back(*tokenizer->bos());
-    sample.insert(sample.end(), stream.begin() + start, stream.begin() + start + window);
-    out.push_back(std::move(sample));
-  }
-  return out;
-}
+}  // namespace
 
 Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
     const Checkpoint& source, std::vector<std::vector<int32_t>> samples, ThreadPool& pool) {
@@ -290,6 +198,12 @@ Result<std::shared_ptr<const LinearStats>> CalibrationStream::collect(
 
 Status CalibrationStream::advance(const Checkpoint& current, int64_t layer) {
   return run(current, layer, *ops_, true);
+}
+
+Status CalibrationStream::advance(const Checkpoint& current, int64_t layer,
+                                  std::map<std::string, LinearStats>& squares) {
+  SquareTap tap(*ops_, squares);
+  return run(current, layer, tap, true);
 }
 
 }  // namespace lathe

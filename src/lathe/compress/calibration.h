@@ -7,34 +7,18 @@
 // of threads.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "lathe/backend/ops.h"
+#include "lathe/compress/calibration_data.h"
 #include "lathe/compress/linear_stats.h"
 #include "lathe/model/checkpoint.h"
 #include "lathe/model/model.h"
 
 namespace lathe {
-
-// `calibration:` of a recipe.
-struct CalibrationSpec {
-  std::string data;  // a text file, or JSON lines with a "text" or "messages" each
-  int64_t samples = 128;
-  int64_t length = 512;  // tokens of a sample
-  int64_t seed = 0;
-};
-Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json);
-nlohmann::json to_json(const CalibrationSpec& spec);
-
-// The tokens of every sample: windows at random places of the tokenized data, BOS first where the
-// tokenizer puts it. Documents of JSON lines are tokenized one by one and follow each other; lines
-// with "messages" (role, content) go through the model's chat template.
-// Refuses data of fewer tokens than one sample.
-Result<std::vector<std::vector<int32_t>>> calibration_samples(const CalibrationSpec& spec,
-                                                              const std::string& tokenizer_path);
 
 class CalibrationStream {
  public:
@@ -56,6 +40,9 @@ class CalibrationStream {
   // Takes the hidden states through block `layer`, whose number of heads may be less than the
   // source's.
   Status advance(const Checkpoint& current, int64_t layer);
+  // The same, and adds up Σ x² of the input of every matrix of the block, by name.
+  Status advance(const Checkpoint& current, int64_t layer,
+                 std::map<std::string, LinearStats>& squares);
 
  private:
   CalibrationStream() = default;
@@ -63,7 +50,7 @@ class CalibrationStream {
 
   std::unique_ptr<Ops> ops_;
   Rope rope_, local_rope_;
-  std::vector<std::vector<int32_t>> samples_;
+  Samples samples_;
   std::vector<Tensor> states_;
   int64_t tokens_ = 0;
 };

@@ -10,13 +10,15 @@
 #include "lathe/base/hash.h"
 #include "lathe/base/log.h"
 #include "lathe/base/mapped_file.h"
-#include "lathe/base/memory.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/block_progress.h"
+#include "lathe/compress/calibration.h"
 #include "lathe/compress/current_model.h"
+#include "lathe/compress/importances.h"
 #include "lathe/compress/output_directory.h"
 #include "lathe/compress/plan.h"
+#include "lathe/compress/predict.h"
 #include "lathe/compress/reshape.h"
 #include "lathe/compress/work_block.h"
 #include "lathe/io/atomic_file.h"
@@ -34,11 +36,12 @@ constexpr int kLatheCheckpoint = 1;
 class Compressor {
  public:
   Compressor(const ReshapedSource& reshaped, const Recipe& recipe, std::vector<MatrixPlan> plans,
-             ThreadPool& pool)
+             CalibrationData data, ThreadPool& pool)
       : reshaped_(reshaped),
         source_(reshaped.model()),
         recipe_(recipe),
         plans_(std::move(plans)),
+        data_(std::move(data)),
         pool_(pool),
         current_(source_) {
     for (const VectorInfo& info : vectors_of(source_.config())) {
@@ -138,12 +141,28 @@ class Compressor {
     }
     const bool looked = reshaped_.changed() && recipe_.needs_calibration();
     if (last_calibrated_ < 0 && !looked) return {};
-    LATHE_TRY(data_hash_, sha256_of_file(recipe_.calibration->data));
+    looked_ = true;
     if (last_calibrated_ < 0) return {};
-    LATHE_TRY_IN(auto samples, calibration_samples(*recipe_.calibration, source_.tokenizer_path()),
+    if (!recipe_.calibration->importances.empty()) return take_importances();
+    LATHE_TRY_IN(stream_, CalibrationStream::create(source_, std::move(data_.samples), pool_),
                  "calibration");
-    LATHE_TRY_IN(stream_, CalibrationStream::create(source_, std::move(samples), pool_),
-                 "calibration");
+    return {};
+  }
+
+  // All that is needed must be there before any work.
+  Status take_importances() {
+    const std::string& path = recipe_.calibration->importances;
+    LATHE_TRY_IN(data_.sha256, sha256_of_file(path), "calibration");
+    LATHE_TRY_IN(Importances importances, read_importances(path, source_.config()), "calibration");
+    for (const MatrixPlan& plan : plans_) {
+      if (!is_calibrated(plan)) continue;
+      const auto it = importances.find(plan.info.name);
+      if (it == importances.end()) {
+        return bad_input("calibration: {}: no importances of '{}'", path, plan.info.name)
+            .with_hint("make the file from this model, or override the format of this matrix");
+      }
+      importances_[plan.info.name] = std::make_shared<const LinearStats>(std::move(it->second));
+    }
     return {};
   }
 
@@ -220,6 +239,10 @@ class Compressor {
   // that the matrices compressed so far give.
   Status give_stats(WorkMatrix& matrix) {
     const std::string& name = matrix.info().name;
+    if (!stream_) {
+      matrix.set_stats(importances_.at(name));
+      return {};
+    }
     if (std::find(sharing_.begin(), sharing_.end(), name) == sharing_.end()) {
       stats_.reset();
       LATHE_TRY_IN(stats_, stream_->collect(current_, layer_, name, sharing_), name);
@@ -318,6 +341,12 @@ class Compressor {
     return out;
   }
 
+  nlohmann::json calibration() const {
+    const CalibrationSpec& spec = *recipe_.calibration;
+    if (!spec.importances.empty()) return {{"importances_sha256", data_.sha256}};
+    return {{"tokens", spec.samples * spec.length}, {"data_sha256", data_.sha256}};
+  }
+
   // No times and no paths: the same source and recipe give the same text.
   nlohmann::json description() const {
     nlohmann::json matrices, files = nlohmann::json::array(), layers = nlohmann::json::array();
@@ -344,10 +373,7 @@ class Compressor {
         {"recipe_hash", recipe_.hash()},
         {"source", {{"name", path.filename().string()}, {"files", std::move(files)}}},
         {"layers", std::move(layers)}};
-    if (!data_hash_.empty()) {
-      out["calibration"] = {{"tokens", recipe_.calibration->samples * recipe_.calibration->length},
-                            {"data_sha256", data_hash_}};
-    }
+    if (looked_) out["calibration"] = calibration();
     if (reshaped_.changed()) out["reshaped"] = reshaped_.report();
     return out;
   }
@@ -356,6 +382,7 @@ class Compressor {
   const Checkpoint& source_;
   const Recipe& recipe_;
   std::vector<MatrixPlan> plans_;
+  CalibrationData data_;
   std::vector<VectorInfo> vectors_;
   ThreadPool& pool_;
   bool transforming_ = false;
@@ -363,35 +390,14 @@ class Compressor {
   CompressionReport report_;
   // Calibration; the rest is of the block that is being worked on.
   std::unique_ptr<CalibrationStream> stream_;
-  std::string data_hash_;
+  std::map<std::string, std::shared_ptr<const LinearStats>> importances_;  // in place of stream_
+  bool looked_ = false;                                                    // at data or importances
   int64_t last_calibrated_ = -1, layer_ = -1;
   CurrentModel current_;
   std::vector<nlohmann::json> done_;  // for keep_progress()
   std::shared_ptr<const LinearStats> stats_;
   std::vector<std::string> sharing_;
 };
-
-// One matrix is in memory at a time: as it will be stored and, where a pass works on it, as floats
-// and what the pass makes of them. Refuses before anything is read or written.
-Status check_memory(const Checkpoint& source, const std::vector<MatrixPlan>& plans) {
-  int64_t needed = 0;
-  std::string largest;
-  for (const MatrixPlan& plan : plans) {
-    const int64_t rows = plan.info.rows, cols = plan.info.cols;
-    const bool worked_on = std::any_of(plan.steps.begin(), plan.steps.end(),
-                                       [](const StepTarget& step) { return step.applies; });
-    const int64_t floats = worked_on ? 2 * rows * cols * static_cast<int64_t>(sizeof(float)) : 0;
-    const int64_t bytes = floats + plan.stored->bytes(rows, cols);
-    if (bytes <= needed) continue;
-    needed = bytes;
-    largest = plan.info.name;
-  }
-  const int64_t available = available_memory_bytes();
-  if (needed <= available) return {};
-  return no_room("{}: matrix '{}' needs {} MB to work on, {} MB are free", source.path(), largest,
-                 needed >> 20, available >> 20)
-      .with_hint("free some memory; one matrix at a time is the least that can be held");
-}
 
 // What a compression is of: one that differs in any of it gives other bytes.
 Result<nlohmann::json> identity_of(const Checkpoint& source, const Recipe& recipe) {
@@ -453,20 +459,22 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
                source.path());
   LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(preview.model(), recipe), source.path());
   LATHE_OK(check_memory(source, plans));
-  if (recipe.needs_calibration() && !recipe.calibration) {
-    return bad_input("this recipe looks at calibration data, and names none")
-        .with_hint("add calibration: {data: FILE} to it, or --calibration FILE");
-  }
+  LATHE_OK(check_calibration(recipe));
   nlohmann::json identity;
   std::unique_ptr<KeptProgress> kept;
-  if (recipe.needs_calibration()) {
+  const bool samples = recipe.needs_calibration() && recipe.calibration->importances.empty();
+  if (samples) {
     LATHE_TRY(identity, identity_of(source, recipe));
     kept = KeptProgress::find(out_directory, identity);
   }
   LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
-  LATHE_TRY_IN(const ReshapedSource reshaped, ReshapedSource::create(source, recipe, pool),
-               source.path());
-  Compressor compressor(reshaped, recipe, std::move(plans), pool);
+  CalibrationData data;
+  if (samples) {
+    LATHE_TRY_IN(data, calibration_data(*recipe.calibration, source), "calibration");
+  }
+  LATHE_TRY_IN(const ReshapedSource reshaped,
+               ReshapedSource::create(source, recipe, data.samples, pool), source.path());
+  Compressor compressor(reshaped, recipe, std::move(plans), std::move(data), pool);
   LATHE_OK_IN(compressor.run(directory.path(), identity, kept.get()), source.path());
   LATHE_OK(directory.commit());
   CompressionReport report = compressor.take_report();

@@ -13,7 +13,8 @@ namespace lathe {
 struct LinearStats {
   int64_t size = 0;              // K
   int64_t tokens = 0;            // rows seen
-  std::vector<double> gram;      // Σ x xᵀ, K × K
+  std::vector<double> gram;      // Σ x xᵀ, K × K; empty where only importances are known
+  std::vector<double> square;    // Σ x², K; in place of gram
   std::vector<double> absolute;  // Σ |x|, K
   std::vector<float> largest;    // max |x|, K
 
@@ -28,8 +29,10 @@ struct LinearStats {
   std::vector<float> mean_square() const {
     std::vector<float> out(static_cast<size_t>(size));
     for (int64_t i = 0; i < size; ++i) {
-      out[static_cast<size_t>(i)] = static_cast<float>(gram[static_cast<size_t>(i * size + i)] /
-                                                       static_cast<double>(tokens ? tokens : 1));
+      const double sum = gram.empty() ? square[static_cast<size_t>(i)]
+                                      : gram[static_cast<size_t>(i * size + i)];
+      out[static_cast<size_t>(i)] =
+          static_cast<float>(sum / static_cast<double>(tokens ? tokens : 1));
     }
     return out;
   }

@@ -86,6 +86,8 @@ struct Pass {
   Status (*supports)(const FormatPtr& format, int64_t rows, int64_t cols) = nullptr;
   // Of reshaping passes, which have no start().
   Result<Reshaped> (*reshape)(const Checkpoint& source, const ReshapeSetup& setup) = nullptr;
+  // Of calibrated passes: the mean squares of the inputs are all that it looks at.
+  bool importances_suffice = false;
 };
 
 // The one list of passes. Adding one: its own file, its line in passes/list.h and in

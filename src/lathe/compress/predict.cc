@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "lathe/compress/plan.h"
+#include "lathe/base/memory.h"
 #include "lathe/compress/reshape.h"
 
 namespace lathe {
@@ -25,6 +25,26 @@ Result<int64_t> predicted_bytes(const Checkpoint& source, const Recipe& recipe) 
     }
   }
   return bytes;
+}
+
+Status check_memory(const Checkpoint& source, const std::vector<MatrixPlan>& plans) {
+  int64_t needed = 0;
+  std::string largest;
+  for (const MatrixPlan& plan : plans) {
+    const int64_t rows = plan.info.rows, cols = plan.info.cols;
+    const bool worked_on = std::any_of(plan.steps.begin(), plan.steps.end(),
+                                       [](const StepTarget& step) { return step.applies; });
+    const int64_t floats = worked_on ? 2 * rows * cols * static_cast<int64_t>(sizeof(float)) : 0;
+    const int64_t bytes = floats + plan.stored->bytes(rows, cols);
+    if (bytes <= needed) continue;
+    needed = bytes;
+    largest = plan.info.name;
+  }
+  const int64_t available = available_memory_bytes();
+  if (needed <= available) return {};
+  return no_room("{}: matrix '{}' needs {} MB to work on, {} MB are free", source.path(), largest,
+                 needed >> 20, available >> 20)
+      .with_hint("free some memory; one matrix at a time is the least that can be held");
 }
 
 }  // namespace lathe

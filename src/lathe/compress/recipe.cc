@@ -33,6 +33,21 @@ bool Recipe::needs_calibration() const {
   return false;
 }
 
+Status check_calibration(const Recipe& recipe) {
+  if (recipe.needs_calibration() && !recipe.calibration) {
+    return bad_input("this recipe looks at calibration data, and names none")
+        .with_hint("add calibration: {data: FILE} to it, or --calibration FILE");
+  }
+  if (!recipe.calibration || recipe.calibration->importances.empty()) return {};
+  for (const RecipeStep& step : recipe.steps) {
+    const Pass* pass = find_pass(step.pass).value();
+    if (!pass->needs_calibration || pass->importances_suffice) continue;
+    return bad_input("pass '{}' needs more of the inputs than importances", pass->name)
+        .with_hint("give it text: calibration: {data: FILE}, or --calibration FILE");
+  }
+  return {};
+}
+
 std::string Recipe::hash() const { return sha256_hex(to_json(*this).dump()); }
 
 nlohmann::json to_json(const Recipe& recipe) {

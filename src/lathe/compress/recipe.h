@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "lathe/base/result.h"
-#include "lathe/compress/calibration.h"
+#include "lathe/compress/calibration_data.h"
 
 namespace lathe {
 
@@ -53,6 +53,9 @@ Result<Recipe> load_recipe(const std::string& path);
 // The canonical form: {"passes": [{name: {…}}, …]} and, where given, "embeddings", "head",
 // "overrides" and "calibration". recipe_from_json gives the same recipe again.
 nlohmann::json to_json(const Recipe& recipe);
+
+// Whether the calibration that the recipe names is all that its passes need.
+Status check_calibration(const Recipe& recipe);
 
 // '*' stands for any characters, '?' for one.
 bool glob_matches(std::string_view glob, std::string_view name);

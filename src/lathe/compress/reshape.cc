@@ -26,8 +26,7 @@ Result<nlohmann::json> changed_config(const Checkpoint& source, const ModelConfi
 
 }  // namespace
 
-Status ReshapedSource::reshape(const Recipe& recipe, ThreadPool& pool,
-                               const std::vector<std::vector<int32_t>>* samples) {
+Status ReshapedSource::reshape(const Recipe& recipe, ThreadPool& pool, const Samples* samples) {
   for (const RecipeStep& step : recipe.steps) {
     const Pass* pass = find_pass(step.pass).value();
     if (!reshapes(pass->kind)) continue;
@@ -50,16 +49,8 @@ Result<ReshapedSource> ReshapedSource::preview(const Checkpoint& source, const R
 }
 
 Result<ReshapedSource> ReshapedSource::create(const Checkpoint& source, const Recipe& recipe,
-                                              ThreadPool& pool) {
+                                              const Samples& samples, ThreadPool& pool) {
   ReshapedSource out(source);
-  std::vector<std::vector<int32_t>> samples;
-  const bool looks = std::any_of(recipe.steps.begin(), recipe.steps.end(), [](const auto& step) {
-    return find_pass(step.pass).value()->kind == PassKind::kReduce;
-  });
-  if (looks) {
-    LATHE_TRY_IN(samples, calibration_samples(*recipe.calibration, source.tokenizer_path()),
-                 "calibration");
-  }
   LATHE_OK(out.reshape(recipe, pool, &samples));
   return out;
 }

@@ -18,8 +18,9 @@ class ReshapedSource {
   // cannot do with this model, and what its config.json could not say. `source` must outlive this.
   static Result<ReshapedSource> preview(const Checkpoint& source, const Recipe& recipe,
                                         ThreadPool& pool);
+  // `samples`: empty where no pass looks at data.
   static Result<ReshapedSource> create(const Checkpoint& source, const Recipe& recipe,
-                                       ThreadPool& pool);
+                                       const Samples& samples, ThreadPool& pool);
 
   const Checkpoint& model() const { return chain_.empty() ? source_ : *chain_.back(); }
   bool changed() const { return !chain_.empty(); }
@@ -30,8 +31,7 @@ class ReshapedSource {
 
  private:
   explicit ReshapedSource(const Checkpoint& source) : source_(source) {}
-  Status reshape(const Recipe& recipe, ThreadPool& pool,
-                 const std::vector<std::vector<int32_t>>* samples);
+  Status reshape(const Recipe& recipe, ThreadPool& pool, const Samples* samples);
 
   const Checkpoint& source_;
   std::vector<std::unique_ptr<const Checkpoint>> chain_;

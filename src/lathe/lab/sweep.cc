@@ -153,7 +153,7 @@ class Sweep {
   }
 
   std::string calibration_hash(const Recipe& recipe) {
-    return recipe.calibration ? file_hash(recipe.calibration->data) : "";
+    return recipe.calibration ? file_hash(recipe.calibration->file()) : "";
   }
 
   std::map<std::string, std::string> task_hashes(const PlannedRun& planned) {

@@ -50,7 +50,9 @@ Pass imatrix_pass() {
           {format_parameter(
               "what the linear layers of the blocks are stored in: q2_k to q6_k, q4_0 …, iq4_nl")},
           start_imatrix,
-          supports_imatrix};
+          supports_imatrix,
+          nullptr,
+          true};
 }
 
 }  // namespace lathe

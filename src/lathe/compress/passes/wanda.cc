@@ -47,7 +47,10 @@ Pass wanda_pass() {
           PassKind::kPrune,
           true,
           {sparsity_parameter(), pattern_parameter()},
-          start_wanda};
+          start_wanda,
+          nullptr,
+          nullptr,
+          true};
 }
 
 }  // namespace lathe
