@@ -10,20 +10,26 @@ namespace {
 struct Options {
   std::string model, out;
   CalibrationSpec spec;
+  bool self_calibration = false;
 };
 
 Result<int> run(const Options& options, const Common& common) {
   const auto start = std::chrono::steady_clock::now();
   CalibrationSpec asked = options.spec;
   asked.seed = static_cast<int64_t>(common.seed);
+  if (asked.data.empty() != options.self_calibration) {
+    return bad_input("give either --data FILE or --self-calibration");
+  }
+  if (options.self_calibration) asked.temperature = 1.0;
   LATHE_TRY_IN(const CalibrationSpec spec, calibration_from_json(to_json(asked)), "calibration");
   LATHE_TRY(const std::string path, resolve_model(options.model));
   LATHE_TRY(const auto source, open_checkpoint(path));
   ThreadPool pool(common.threads);
-  LATHE_TRY_IN(CalibrationData data, calibration_data(spec, *source), "calibration");
+  LATHE_TRY_IN(CalibrationData data, calibration_data(spec, *source, pool), "calibration");
   LATHE_TRY(const Importances importances,
             collect_importances(*source, std::move(data.samples), pool));
-  LATHE_OK(write_importances(options.out, importances, spec.data, spec.length));
+  const std::string from = options.self_calibration ? "the model's own text" : spec.data;
+  LATHE_OK(write_importances(options.out, importances, from, spec.length));
   Measurement tokens;
   tokens.task = "calibration";
   tokens.metric = "tokens";
@@ -53,7 +59,9 @@ Body add_calibrate(CLI::App& app, const Common& common) {
   app.add_option("model", options->model, "MODEL")->required();
   app.add_option("-o,--out", options->out, "GGUF file for the importances, as llama.cpp reads it")
       ->required();
-  app.add_option("--data", options->spec.data, "Text or .jsonl file")->required();
+  app.add_option("--data", options->spec.data, "Text or .jsonl file");
+  app.add_flag("--self-calibration", options->self_calibration,
+               "Text that the model itself writes, in place of a file");
   app.add_option("--samples", options->spec.samples, "Samples of it (128)");
   app.add_option("--sample-length", options->spec.length, "Tokens of a sample (512)");
   app.footer("MODEL is a directory, a GGUF file, a hub id in the local cache, or 'bundled'.");

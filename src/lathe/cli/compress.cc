@@ -11,7 +11,7 @@ struct Options {
   std::string model, out, recipe, format, method, prune, calibration, importances;
   std::vector<std::string> keep;
   int64_t samples = 0, length = 0;
-  bool overwrite = false, layers = false;
+  bool self_calibration = false, overwrite = false, layers = false;
 };
 
 Result<Recipe> given_recipe(const Options& options) {
@@ -51,10 +51,14 @@ Result<Recipe> recipe_of(const Options& options, const Common& common) {
   }
   CalibrationSpec spec = recipe.calibration.value_or(CalibrationSpec());
   const bool text = !options.calibration.empty(), stored = !options.importances.empty();
-  if (text && stored) return bad_input("give --calibration or --importances, not both");
-  if (text || stored) {
+  if (text + stored + options.self_calibration > 1) {
+    return bad_input("give one of --calibration, --self-calibration and --importances");
+  }
+  if (text || stored || options.self_calibration) {
     spec.data = options.calibration;
     spec.importances = options.importances;
+    spec.temperature.reset();
+    if (options.self_calibration) spec.temperature = 1.0;
     spec.seed = static_cast<int64_t>(common.seed);
   } else if (!recipe.calibration && !options.samples && !options.length) {
     return recipe;
@@ -131,6 +135,8 @@ Body add_compress(CLI::App& app, const Common& common) {
       ->allow_extra_args(false);
   app.add_option("--calibration", options->calibration,
                  "Text or .jsonl file that gptq, awq, clip, imatrix, wanda and sparsegpt look at");
+  app.add_flag("--self-calibration", options->self_calibration,
+               "They look at text that the model itself writes");
   app.add_option(
       "--importances", options->importances,
       "File of lathe calibrate or llama-imatrix, in place of a text, for imatrix and wanda");

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/progress.h"
 #include "lathe/base/rng.h"
 #include "lathe/base/suggest.h"
+#include "lathe/generate/generator.h"
 #include "lathe/io/gguf.h"
 #include "lathe/text/chat_template.h"
 #include "lathe/text/tokenizer.h"
@@ -82,12 +85,41 @@ Status read_number(const std::string& key, const nlohmann::json& value, int64_t 
   return {};
 }
 
+Status read_generate(const nlohmann::json& json, CalibrationSpec& spec) {
+  if (!json.is_object()) return bad_input("must be keys with values, not {}", json.dump());
+  spec.temperature = 1.0;
+  const std::vector<std::string> known = {"sequences", "tokens", "seed", "temperature"};
+  for (const auto& [key, value] : json.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      return bad_input("unknown key '{}'", key).with_hint(suggest(key, known));
+    }
+    if (key == "temperature") {
+      // At 0 all sequences that begin with BOS would be the same.
+      if (!value.is_number() || !(value.get<double>() > 0) || value.get<double>() > 100) {
+        return bad_input("temperature: must be a number above 0, at most 100, not {}",
+                         value.dump());
+      }
+      spec.temperature = value.get<double>();
+      continue;
+    }
+    LATHE_OK(read_number(key, value,
+                         key == "seed"     ? 0
+                         : key == "tokens" ? kLeastLength
+                                           : 1,
+                         key == "sequences" ? spec.samples
+                         : key == "tokens"  ? spec.length
+                                            : spec.seed));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
   if (!json.is_object()) return bad_input("must be keys with values, not {}", json.dump());
   CalibrationSpec spec;
-  const std::vector<std::string> known = {"data", "samples", "length", "seed", "importances"};
+  const std::vector<std::string> known = {"data", "samples",     "length",
+                                          "seed", "importances", "generate"};
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       return bad_input("unknown key '{}'", key).with_hint(suggest(key, known));
@@ -100,6 +132,10 @@ Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
       (key == "data" ? spec.data : spec.importances) = value.get<std::string>();
       continue;
     }
+    if (key == "generate") {
+      LATHE_OK_IN(read_generate(value, spec), key);
+      continue;
+    }
     LATHE_OK(read_number(key, value,
                          key == "seed"     ? 0
                          : key == "length" ? kLeastLength
@@ -108,15 +144,26 @@ Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
                          : key == "length" ? spec.length
                                            : spec.seed));
   }
-  if (!spec.importances.empty() && json.size() > 1) {
-    return bad_input("'importances' stands for itself: no other key goes with it");
+  for (const char* alone : {"importances", "generate"}) {
+    if (json.contains(alone) && json.size() > 1) {
+      return bad_input("'{}' stands for itself: no other key goes with it", alone);
+    }
   }
-  if (spec.file().empty()) return bad_input("'data' is missing: a text file, or JSON lines");
+  if (spec.file().empty() && !spec.temperature) {
+    return bad_input("'data' is missing: a text file, or JSON lines");
+  }
   return spec;
 }
 
 nlohmann::json to_json(const CalibrationSpec& spec) {
   if (!spec.importances.empty()) return {{"importances", spec.importances}};
+  if (spec.temperature) {
+    return {{"generate",
+             {{"sequences", spec.samples},
+              {"tokens", spec.length},
+              {"seed", spec.seed},
+              {"temperature", *spec.temperature}}}};
+  }
   return {
       {"data", spec.data}, {"samples", spec.samples}, {"length", spec.length}, {"seed", spec.seed}};
 }
@@ -151,10 +198,57 @@ Result<Samples> calibration_samples(const CalibrationSpec& spec,
   return out;
 }
 
-Result<CalibrationData> calibration_data(const CalibrationSpec& spec, const Checkpoint& source) {
+Result<Samples> generated_samples(const CalibrationSpec& spec, const Checkpoint& source,
+                                  ThreadPool& pool) {
+  LATHE_TRY(const Isa isa, chosen_isa());
+  Engine engine;
+  LATHE_TRY(engine.math, chosen_math(Math::kExact));
+  engine.ops = make_cpu_ops(isa, pool, engine.math);
+  LATHE_TRY(engine.tokenizer, tokenizer_of(source));
+  const ModelConfig& config = source.config();
+  if (spec.length > config.max_positions) {
+    return bad_input("samples of {} tokens, but this model takes {}", spec.length,
+                     config.max_positions)
+        .with_hint("give fewer tokens");
+  }
+  LATHE_TRY(engine.model, load_model(source, *engine.ops, {.context = spec.length}));
+  const bool bos = engine.tokenizer->adds_bos() && engine.tokenizer->bos().has_value();
+  Rng rng(static_cast<uint64_t>(spec.seed));
+  std::vector<Request> requests(static_cast<size_t>(spec.samples));
+  for (Request& request : requests) {
+    const auto first = static_cast<TokenId>(rng.below(static_cast<uint64_t>(config.vocab)));
+    request.prompt = {bos ? *engine.tokenizer->bos() : first};
+    request.max_tokens = spec.length - 1;
+    request.stop_at_eos = false;
+    request.sampling.temperature = *spec.temperature;
+    request.seed = rng.next();
+  }
+  Samples out(requests.size());
+  Progress progress("generating calibration text", spec.samples, "samples");
+  LATHE_OK(generate(engine, requests, {}, [&](size_t index, const Completion& completion) {
+    out[index].assign(requests[index].prompt.begin(), requests[index].prompt.end());
+    out[index].insert(out[index].end(), completion.ids.begin(), completion.ids.end());
+    progress.advance();
+    return true;
+  }));
+  return out;
+}
+
+Result<CalibrationData> calibration_data(const CalibrationSpec& spec, const Checkpoint& source,
+                                         ThreadPool& pool) {
   CalibrationData out;
-  LATHE_TRY(out.sha256, sha256_of_file(spec.data));
-  LATHE_TRY(out.samples, calibration_samples(spec, source.tokenizer_path()));
+  if (!spec.temperature) {
+    LATHE_TRY(out.sha256, sha256_of_file(spec.data));
+    LATHE_TRY(out.samples, calibration_samples(spec, source.tokenizer_path()));
+    return out;
+  }
+  LATHE_TRY(out.samples, generated_samples(spec, source, pool));
+  Sha256 hash;
+  for (const auto& sample : out.samples) {
+    hash.update(std::span(reinterpret_cast<const uint8_t*>(sample.data()),
+                          sample.size() * sizeof(sample[0])));
+  }
+  out.sha256 = hash.hex();
   return out;
 }
 

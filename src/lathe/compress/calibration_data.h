@@ -2,14 +2,16 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lathe/base/threads.h"
 #include "lathe/model/checkpoint.h"
 
 namespace lathe {
 
-// `calibration:` of a recipe. Either data or importances are given.
+// `calibration:` of a recipe. One of data, temperature and importances is given.
 struct CalibrationSpec {
   std::string data;  // a text file, or JSON lines with a "text" or "messages" each
   int64_t samples = 128;
@@ -17,8 +19,10 @@ struct CalibrationSpec {
   int64_t seed = 0;
   // A file of importances (importances.h), for passes that need no more; without samples.
   std::string importances = {};
+  // The model writes the samples itself, drawing each token at this temperature.
+  std::optional<double> temperature = {};
 
-  // The file that it names.
+  // The file that it names; empty where the model writes.
   const std::string& file() const { return importances.empty() ? data : importances; }
 };
 Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json);
@@ -32,10 +36,20 @@ using Samples = std::vector<std::vector<int32_t>>;
 // Refuses data of fewer tokens than one sample.
 Result<Samples> calibration_samples(const CalibrationSpec& spec, const std::string& tokenizer_path);
 
+// Of the model's own making (data-free calibration: Liu et al. 2023, LLM-QAT, section 3.1): after
+// BOS, or a token drawn uniformly from the vocabulary where the tokenizer puts none, each token is
+// drawn from the model's distribution, all of it. What follows an end of text stands in the same
+// sample. Differs from the paper: no greedy first tokens. Exact products, in batches that do not
+// depend on the number of threads: the same model, seed and instruction set give the same tokens.
+// Holds the whole model in memory until it returns.
+Result<Samples> generated_samples(const CalibrationSpec& spec, const Checkpoint& source,
+                                  ThreadPool& pool);
+
 struct CalibrationData {
   Samples samples;
-  std::string sha256;  // of the file
+  std::string sha256;  // of the file, or of the generated ids (little-endian i32)
 };
-Result<CalibrationData> calibration_data(const CalibrationSpec& spec, const Checkpoint& source);
+Result<CalibrationData> calibration_data(const CalibrationSpec& spec, const Checkpoint& source,
+                                         ThreadPool& pool);
 
 }  // namespace lathe

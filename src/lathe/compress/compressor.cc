@@ -344,7 +344,8 @@ class Compressor {
   nlohmann::json calibration() const {
     const CalibrationSpec& spec = *recipe_.calibration;
     if (!spec.importances.empty()) return {{"importances_sha256", data_.sha256}};
-    return {{"tokens", spec.samples * spec.length}, {"data_sha256", data_.sha256}};
+    return {{"tokens", spec.samples * spec.length},
+            {spec.temperature ? "generated_sha256" : "data_sha256", data_.sha256}};
   }
 
   // No times and no paths: the same source and recipe give the same text.
@@ -409,7 +410,10 @@ Result<nlohmann::json> identity_of(const Checkpoint& source, const Recipe& recip
     if (error) return failed("{}: {}", file, error.message());
     files.push_back({fs::absolute(file).string(), bytes, written.time_since_epoch().count()});
   }
-  LATHE_TRY_IN(const std::string data, sha256_of_file(recipe.calibration->data), "calibration");
+  std::string data;  // what is generated follows from source and recipe
+  if (!recipe.calibration->temperature) {
+    LATHE_TRY_IN(data, sha256_of_file(recipe.calibration->data), "calibration");
+  }
   LATHE_TRY(const Isa isa, chosen_isa());
   return nlohmann::json{{"lathe", kVersion},
                         {"recipe", recipe.hash()},
@@ -470,7 +474,7 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   LATHE_TRY(OutputDirectory directory, OutputDirectory::create(out_directory, options.overwrite));
   CalibrationData data;
   if (samples) {
-    LATHE_TRY_IN(data, calibration_data(*recipe.calibration, source), "calibration");
+    LATHE_TRY_IN(data, calibration_data(*recipe.calibration, source, pool), "calibration");
   }
   LATHE_TRY_IN(const ReshapedSource reshaped,
                ReshapedSource::create(source, recipe, data.samples, pool), source.path());
