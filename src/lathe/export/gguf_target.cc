@@ -12,6 +12,7 @@
 #include "lathe/export/gguf_metadata.h"
 #include "lathe/export/gguf_tokenizer.h"
 #include "lathe/export/targets.h"
+#include "lathe/export/unpacked.h"
 #include "lathe/formats/gguf_types.h"
 #include "lathe/io/gguf_writer.h"
 #include "lathe/model/gguf_names.h"
@@ -261,7 +262,8 @@ Result<ExportReport> write_gguf(const Checkpoint& source, const std::string& out
   if (!out.ends_with(".gguf")) {
     return bad_input("{}: a GGUF file's name ends in .gguf", out);
   }
-  return GgufExport(source, options, pool).run(out);
+  return export_unpacked(
+      source, [&](const Checkpoint& model) { return GgufExport(model, options, pool).run(out); });
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "lathe/export/hf_schemes.h"
 #include "lathe/export/model_directory.h"
 #include "lathe/export/targets.h"
+#include "lathe/export/unpacked.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/io/safetensors.h"
 #include "lathe/model/hf_names.h"
@@ -264,7 +265,9 @@ class HfExport {
 template <const char* const& Scheme>
 Result<ExportReport> write_hf(const Checkpoint& source, const std::string& out,
                               const ExportOptions& options, ThreadPool& pool) {
-  return HfExport(source, find_hf_scheme(Scheme), options, pool).run(out);
+  return export_unpacked(source, [&](const Checkpoint& model) {
+    return HfExport(model, find_hf_scheme(Scheme), options, pool).run(out);
+  });
 }
 
 constexpr const char* kPlain = "";

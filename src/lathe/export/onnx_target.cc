@@ -7,6 +7,7 @@
 #include "lathe/export/model_directory.h"
 #include "lathe/export/onnx_graph.h"
 #include "lathe/export/targets.h"
+#include "lathe/export/unpacked.h"
 #include "lathe/io/atomic_file.h"
 
 namespace lathe {
@@ -149,7 +150,8 @@ class OnnxExport {
 
 Result<ExportReport> write_onnx(const Checkpoint& source, const std::string& out,
                                 const ExportOptions& options, ThreadPool& pool) {
-  return OnnxExport(source, options, pool).run(out);
+  return export_unpacked(
+      source, [&](const Checkpoint& model) { return OnnxExport(model, options, pool).run(out); });
 }
 
 }  // namespace
