@@ -8,17 +8,18 @@
 #include "lathe/backend/cpu/kernel_tables.h"
 #include "lathe/backend/cpu/packed.h"
 #include "lathe/backend/cpu/peaks.h"
+#include "lathe/base/memory.h"
 
+#include <unistd.h>
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace lathe {
 namespace {
 
-constexpr int64_t kReadBytes = int64_t{256} << 20;
+constexpr int64_t kReadLeast = int64_t{256} << 20, kReadMost = int64_t{1} << 30;
 constexpr int kReadRuns = 4;
 // Which way is fastest differs between machines, and with how many cores ask at once.
 struct ReadPattern {
@@ -70,11 +71,22 @@ bool has_amx() {
 #endif
 }
 
+// Twice the last-level cache, so that none of it is read from there.
+int64_t read_bytes() {
+  int64_t cache = 0;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+  const int64_t wanted = std::clamp(2 * cache, kReadLeast, kReadMost);
+  return std::max(kReadLeast, std::min(wanted, available_memory_bytes() / 4)) / 4096 * 4096;
+}
+
 }  // namespace
 
 ReadMeter::ReadMeter(ThreadPool& pool)
-    : pool_(pool), block_(std::make_unique<cpu::Block>(kReadBytes)) {
-  std::memset(block_->data(), 1, kReadBytes);  // untouched, it would be one page of zeros
+    : pool_(pool), block_(std::make_unique<cpu::Block>(read_bytes())) {
+  std::memset(block_->data(), 1,
+              static_cast<size_t>(block_->size()));  // untouched, it would be one page of zeros
   for (int run = 0; run < kReadRuns; ++run) {
     for (size_t way = 0; way < std::size(kReadPatterns); ++way) {
       const double before = best_;
@@ -93,11 +105,11 @@ double ReadMeter::pass_in(size_t way) {
   // Results are stored, so that the reading is not dropped.
   std::atomic<uint32_t> total{0};
   const double time = seconds([&] {
-    pool_.parallel_for(kReadBytes, 4096, [&](int64_t begin, int64_t end) {
+    pool_.parallel_for(block_->size(), 4096, [&](int64_t begin, int64_t end) {
       total += kernels.read(block_->data() + begin, end - begin, pattern.streams, pattern.ahead);
     });
   });
-  const double rate = static_cast<double>(kReadBytes) / time;
+  const double rate = static_cast<double>(block_->size()) / time;
   best_ = std::max(best_, rate);
   return rate;
 }

@@ -30,8 +30,8 @@ struct Ceilings {
   std::vector<Peak> peaks;
 };
 
-// Reads a block of 256 MB in huge pages with all threads of a pool, which must outlive it. Rates
-// are in bytes per second.
+// Reads a block of twice the last-level cache (256 MB to 1 GB) in huge pages with all threads of a
+// pool, which must outlive it. Rates are in bytes per second.
 class ReadMeter {
  public:
   // Finds the fastest of several ways: one stream or more per thread, with and without prefetches.
@@ -53,7 +53,7 @@ class ReadMeter {
   double best_ = 0;
 };
 
-// The best of several short runs, in about two seconds altogether. Needs 256 MB of memory.
+// The best of several short runs, in about two seconds altogether. Needs 256 MB to 1 GB of memory.
 Ceilings measure_ceilings(ThreadPool& pool);
 
 }  // namespace lathe
