@@ -29,8 +29,8 @@ struct LinearStats {
   std::vector<float> mean_square() const {
     std::vector<float> out(static_cast<size_t>(size));
     for (int64_t i = 0; i < size; ++i) {
-      const double sum = gram.empty() ? square[static_cast<size_t>(i)]
-                                      : gram[static_cast<size_t>(i * size + i)];
+      const double sum =
+          gram.empty() ? square[static_cast<size_t>(i)] : gram[static_cast<size_t>(i * size + i)];
       out[static_cast<size_t>(i)] =
           static_cast<float>(sum / static_cast<double>(tokens ? tokens : 1));
     }
