@@ -55,6 +55,7 @@ int64_t period(const Format& format) {
     case Encoding::kSparse:
       return period(*dense_format(parse_format(format.spec()).value()));
     case Encoding::kFloat:
+    case Encoding::kInt8Outliers:
       return 16;
   }
   return 16;

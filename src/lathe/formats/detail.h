@@ -33,6 +33,7 @@ enum class Kind : uint32_t {
   kMxfp4 = 11,
   kNvfp4 = 12,
   kTernary = 13,
+  kInt8Outliers = 14,
   kSparse = 32,
   kSparse24 = 33,
   kSparse48 = 34,

@@ -15,8 +15,8 @@ int64_t PartSpec::bytes() const {
 int64_t Format::bytes(int64_t rows, int64_t cols, double zeros) const {
   int64_t total = 0;
   for (const PartSpec& part : parts(rows, cols)) {
-    total +=
-        part.varies ? std::llround(static_cast<double>(part.bytes()) * (1 - zeros)) : part.bytes();
+    const int64_t most = part.expected_bytes ? part.expected_bytes : part.bytes();
+    total += part.varies ? std::llround(static_cast<double>(most) * (1 - zeros)) : part.bytes();
   }
   return total;
 }

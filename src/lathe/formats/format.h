@@ -25,6 +25,8 @@ struct PartSpec {
   // The shape is the most that there can be, of one-byte elements; how much of it is stored follows
   // from the weights (sparse layouts).
   bool varies = false;
+  // Of a part that varies: the bytes to reckon with where no weight is 0; 0: all of them.
+  int64_t expected_bytes = 0;
   int64_t bytes() const;
 };
 
@@ -36,14 +38,15 @@ struct SnrBounds {
 
 // What kind of block arithmetic a kernel needs; kernels are chosen by this, never by name.
 enum class Encoding : uint8_t {
-  kFloat,      // F32, F16, BF16 elements
-  kInt8,       // int8 codes, f32 scale per row or per group
-  kInt4,       // 4-bit codes, two to a byte; scale (and zero point) per row or group
-  kBits,       // codes of 2, 3 or 4 bits in a stream; scale and zero point or offset per group
-  kCodebook4,  // NF4, FP4: 16-entry table, absmax per block of the flattened matrix
-  kMicro,      // MXFP4, NVFP4: E2M1 elements, a scale of 8 bits per block of a row
-  kGguf,       // a ggml block type, as it lies in a GGUF file
-  kSparse,     // the codes of another format without those that stand for 0 (sparse.h)
+  kFloat,         // F32, F16, BF16 elements
+  kInt8,          // int8 codes, f32 scale per row or per group
+  kInt4,          // 4-bit codes, two to a byte; scale (and zero point) per row or group
+  kBits,          // codes of 2, 3 or 4 bits in a stream; scale and zero point or offset per group
+  kCodebook4,     // NF4, FP4: 16-entry table, absmax per block of the flattened matrix
+  kMicro,         // MXFP4, NVFP4: E2M1 elements, a scale of 8 bits per block of a row
+  kGguf,          // a ggml block type, as it lies in a GGUF file
+  kSparse,        // the codes of another format without those that stand for 0 (sparse.h)
+  kInt8Outliers,  // int8 codes with a scale per row, beside columns in bf16 (outliers.h)
 };
 
 class Format {

@@ -5,12 +5,43 @@
 //           Dettmers et al. 2022), whose parts these are.
 // int8:gN   parts `weight` I8 [N, K], `weight.scale` F32 [N, ⌈K/g⌉]: w = code · scale with
 //           scale = max |w| / 127 of the group. The last group of a row may be shorter.
+// int8:row,outliers  see int8_outliers.cc.
+#include "lathe/formats/int8.h"
+
 #include <algorithm>
 
-#include "lathe/formats/detail.h"
 #include "lathe/formats/kinds.h"
 
 namespace lathe::formats {
+
+// The reference multiplies by (1/max)·127, in f32 and in this order. Below 2^-120 the reciprocal
+// would overflow; there (where the reference has no defined result) the codes are those of the
+// run scaled up by a power of two, which is exact.
+void encode_int8_run(const float* x, int64_t count, float most, int8_t* codes) {
+  if (most == 0.0f) {
+    std::fill_n(codes, count, int8_t{0});
+    return;
+  }
+  const float lift = most < 0x1p-120f ? 0x1p60f : 1.0f;
+  const float factor = (1.0f / (most * lift)) * 127.0f;
+  for (int64_t i = 0; i < count; ++i) {
+    codes[i] = static_cast<int8_t>(round_even((x[i] * lift) * factor));
+  }
+}
+
+Status check_int8_scales(const Bytes& part, const char* name, float divisor) {
+  LATHE_OK(check_finite(DType::kF32, part, name));
+  const int64_t count = static_cast<int64_t>(part.size()) / 4;
+  for (int64_t i = 0; i < count; ++i) {
+    const float stored = load<float>(part.data(), i);
+    if (!std::isfinite(stored / divisor * 128.0f)) {
+      return bad_input("element {} of part '{}' is {}: decoded weights would overflow", i, name,
+                       stored);
+    }
+  }
+  return {};
+}
+
 namespace {
 
 class Int8Format final : public Format {
@@ -48,7 +79,7 @@ class Int8Format final : public Format {
         const int64_t begin = r * cols + g * group;
         const int64_t count = std::min(group, cols - g * group);
         const float most = absmax(weights + begin, count);
-        encode_run(weights + begin, count, most, codes + begin);
+        encode_int8_run(weights + begin, count, most, codes + begin);
         store(out[1], r * groups + g, group_ ? most / 127.0f : most);
       }
     }
@@ -74,41 +105,17 @@ class Int8Format final : public Format {
 
   Status validate(std::span<const Bytes> parts, int64_t rows, int64_t cols) const override {
     LATHE_OK(check_part_sizes(*this, parts, rows, cols));
-    const char* name = group_ ? "weight.scale" : "weight.scb";
-    LATHE_OK(check_finite(DType::kF32, parts[1], name));
-    const int64_t count = static_cast<int64_t>(parts[1].size()) / 4;
-    for (int64_t i = 0; i < count; ++i) {
-      const float stored = load<float>(parts[1].data(), i);
-      const float scale = group_ ? stored : stored / 127.0f;
-      if (!std::isfinite(scale * 128.0f)) {
-        return bad_input("element {} of part '{}' is {}: decoded weights would overflow", i, name,
-                         stored);
-      }
-    }
-    return {};
+    return group_ ? check_int8_scales(parts[1], "weight.scale", 1.0f)
+                  : check_int8_scales(parts[1], "weight.scb", 127.0f);
   }
 
  private:
-  // The reference multiplies by (1/max)·127, in f32 and in this order. Below 2^-120 the reciprocal
-  // would overflow; there (where the reference has no defined result) the codes are those of the
-  // run scaled up by a power of two, which is exact.
-  static void encode_run(const float* x, int64_t count, float most, int8_t* codes) {
-    if (most == 0.0f) {
-      std::fill_n(codes, count, int8_t{0});
-      return;
-    }
-    const float lift = most < 0x1p-120f ? 0x1p60f : 1.0f;
-    const float factor = (1.0f / (most * lift)) * 127.0f;
-    for (int64_t i = 0; i < count; ++i) {
-      codes[i] = static_cast<int8_t>(round_even((x[i] * lift) * factor));
-    }
-  }
-
   int64_t group_;
 };
 
 Result<FormatPtr> parse_int8(std::string_view options) {
   if (options == "row" || options.empty()) return FormatPtr(std::make_shared<Int8Format>(0));
+  if (options == "row,outliers") return int8_outliers();
   const auto group = prefixed_number(options, "g");
   if (!group) return bad_input("unknown option '{}' of format int8", options);
   if (*group % 16 != 0 || *group > kMostGroup) {
@@ -121,9 +128,9 @@ Result<FormatPtr> parse_int8(std::string_view options) {
 
 FormatKind int8_kind() {
   return {"int8",
-          "int8:row | int8:gN",
+          "int8:row[,outliers] | int8:gN",
           "symmetric 8-bit integers, a scale per row (as bitsandbytes) or per N columns",
-          {"int8:row", "int8:g32", "int8:g128"},
+          {"int8:row", "int8:g32", "int8:g128", "int8:row,outliers"},
           parse_int8};
 }
 

@@ -17,6 +17,7 @@ Pass hqq_pass();
 Pass magnitude_pass();
 Pass gptq_pass();
 Pass imatrix_pass();
+Pass llm_int8_pass();
 Pass wanda_pass();
 Pass sparsegpt_pass();
 Pass joint_pass();

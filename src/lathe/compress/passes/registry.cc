@@ -7,9 +7,10 @@ namespace lathe {
 
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = {
-      layers_pass(),      heads_pass(), channels_pass(),  rotate_pass(), awq_pass(),
-      smoothquant_pass(), rtn_pass(),   clip_pass(),      hqq_pass(),    magnitude_pass(),
-      gptq_pass(),        wanda_pass(), sparsegpt_pass(), joint_pass(),  imatrix_pass(),
+      layers_pass(),    heads_pass(),       channels_pass(), rotate_pass(),
+      awq_pass(),       smoothquant_pass(), rtn_pass(),      clip_pass(),
+      hqq_pass(),       magnitude_pass(),   gptq_pass(),     wanda_pass(),
+      sparsegpt_pass(), joint_pass(),       imatrix_pass(),  llm_int8_pass(),
   };
   return all;
 }
