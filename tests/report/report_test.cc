@@ -73,7 +73,7 @@ TEST(Table, LegendExplainsOnlyWhatIsThere) {
     return terminal_table(compare_runs(std::move(runs)), false);
   };
   lathe::Run alone = run_with("a", 90, 1e6, 10);
-  EXPECT_NE(text({alone}).find("★ on the Pareto front"), std::string::npos);
+  EXPECT_NE(text({alone}).find("★ on the Pareto front (m: f1 against memory"), std::string::npos);
   EXPECT_EQ(text({alone}).find("paired difference"), std::string::npos);
   std::erase_if(alone.results, [](const Measurement& m) { return m.task != "squad_v2"; });
   EXPECT_EQ(text({alone}).find("★"), std::string::npos);
@@ -155,6 +155,51 @@ TEST(Table, EveryConventionHasItsColumn) {
   for (const char* piece : {"ppl papers", "ppl hf-stride", "5.500", "6.500"}) {
     EXPECT_NE(text.find(piece), std::string::npos) << piece << " in\n" << text;
   }
+}
+
+// A task of any kind has its column, a user's own too; several tasks with one metric are told
+// apart.
+TEST(Table, EveryTaskHasItsColumns) {
+  lathe::Run run = run_with("a", 90, 1e6, 10);
+  const auto add = [&](const char* task, const std::vector<const char*>& metrics) {
+    for (const char* metric : metrics) {
+      Measurement m;
+      m.task = task;
+      m.metric = metric;
+      m.value = 12.5;
+      m.better = "higher";
+      run.results.push_back(m);
+    }
+  };
+  add("hellaswag", {"acc", "acc_norm"});
+  add("arc_easy", {"acc", "acc_norm"});
+  add("xsum", {"rouge1", "rouge2", "rougeL", "distinct_1"});
+  add("multi30k_en_de", {"bleu", "chrf", "chrf++", "ter"});
+  add("mine", {"politeness", "length_words"});
+  add("batch", {"decode_tokens_per_s_batch"});
+  std::vector<std::string> titles;
+  for (const Column& c : compare_runs({run}).columns) titles.push_back(c.title);
+  EXPECT_EQ(titles,
+            (std::vector<std::string>{"f1", "acc hellaswag", "acc_norm hellaswag", "acc arc_easy",
+                                      "acc_norm arc_easy", "rouge1", "rougeL", "bleu", "chrf",
+                                      "politeness", "weights", "decode tok/s"}));
+}
+
+TEST(Pareto, QualityIsWhatTheTasksMeasure) {
+  const auto of = [](const char* metric) {
+    lathe::Run run = run_with("a", 90, 1e6, 10);
+    run.results[0].task = "mine";
+    run.results[0].metric = metric;
+    return compare_runs({run});
+  };
+  for (const char* metric : {"f1", "acc", "rougeL", "bleu", "ppl", "politeness"}) {
+    EXPECT_EQ(of(metric).headline, metric);
+    EXPECT_TRUE(of(metric).marks[0].memory) << metric;
+  }
+  lathe::Run timed = run_with("a", 90, 1e6, 10);
+  timed.results.erase(timed.results.begin());
+  EXPECT_EQ(compare_runs({timed}).headline, "");
+  EXPECT_FALSE(compare_runs({timed}).marks[0].memory);
 }
 
 TEST(Csv, EveryLineHasTheColumnsOfItsHead) {

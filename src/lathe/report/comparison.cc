@@ -3,12 +3,19 @@
 #include <algorithm>
 #include <array>
 
+#include "lathe/profile/probe.h"
+
 namespace lathe {
 namespace {
 
-// The first of these that a sweep has is the quality that the front is drawn for.
-constexpr std::array<const char*, 5> kHeadlines = {"f1", "exact_match", "strict_match",
-                                                   "flexible_match", "ppl"};
+// The first of these that a sweep has is the quality that the front is drawn for; without any, the
+// table's first column is.
+constexpr std::array<const char*, 9> kHeadlines = {
+    "f1", "exact_match", "strict_match", "flexible_match", "acc", "rougeL", "bleu", "chrf", "ppl"};
+// Beside the first metric of each task, these make columns; the rest is in run.json and the page.
+constexpr std::array<const char*, 10> kColumns = {
+    "f1",   "exact_match", "strict_match", "acc_norm", "rougeL",
+    "bleu", "chrf",        "ppl",          "word_ppl", "coherence"};
 
 struct ProbeColumn {
   const char* metric;
@@ -24,7 +31,9 @@ constexpr std::array<ProbeColumn, 8> kProbeColumns = {{{"weights_bytes", "weight
                                                        {"usd_per_million_tokens", "USD/M tok"}}};
 
 bool is_probe(const std::string& task) {
-  return task == "latency" || task == "memory" || task == "size" || task == "cost";
+  return task == "cost" || std::ranges::any_of(probe_kinds(), [&](const ProbeKind& kind) {
+           return task == kind.name;
+         });
 }
 
 std::string convention_of(const Measurement& m) {
@@ -39,13 +48,14 @@ const Measurement* find(const Run& run, const std::string& task, const std::stri
   return nullptr;
 }
 
-// Only the leading metrics of a task make columns; the rest is in run.json and the page.
-bool leads(const std::string& metric) {
-  return metric == "f1" || metric == "exact_match" || metric == "strict_match" || metric == "ppl" ||
-         metric == "word_ppl" || metric == "coherence";
+bool makes_column(const Run& run, const Measurement& m) {
+  if (is_probe(m.task)) return false;
+  const Measurement& first = *std::ranges::find_if(
+      run.results, [&](const Measurement& other) { return other.task == m.task; });
+  return &first == &m || std::ranges::find(kColumns, m.metric) != kColumns.end();
 }
 
-std::optional<double> signed_value(const Run& run, const char* metric) {
+std::optional<double> signed_value(const Run& run, const std::string& metric) {
   const Measurement* m = find(run, "", metric);
   if (!m) return std::nullopt;
   return m->better == "lower" ? -m->value : m->value;
@@ -107,17 +117,23 @@ Comparison compare_runs(std::vector<Run> runs) {
       const bool known = std::any_of(out.columns.begin(), out.columns.end(), [&](const Column& c) {
         return c.task == m.task && c.metric == m.metric && c.convention == convention_of(m);
       });
-      if (!is_probe(m.task) && leads(m.metric) && !known) {
+      if (makes_column(run, m) && !known) {
         out.columns.push_back({m.task, m.metric, m.metric, m.unit, true, convention_of(m)});
       }
     }
   }
-  // Where a metric comes in several conventions, its title says which.
+  // Where a metric comes from several tasks or in several conventions, its title says which.
   for (Column& column : out.columns) {
-    const auto same = std::ranges::count_if(
-        out.columns, [&](const Column& c) { return c.metric == column.metric; });
+    int same = 0, alike = 0;
+    for (const Column& c : out.columns) {
+      if (c.metric != column.metric) continue;
+      ++same;
+      alike += c.convention == column.convention ? 1 : 0;
+    }
+    if (alike > 1) column.title += " " + column.task;
     if (same > 1 && !column.convention.empty()) column.title += " " + column.convention;
   }
+  const std::string first = out.columns.empty() ? "" : out.columns[0].metric;
   for (const ProbeColumn& probe : kProbeColumns) {
     for (const Run& run : out.runs) {
       const Measurement* m = find(run, "", probe.metric);
@@ -134,19 +150,20 @@ Comparison compare_runs(std::vector<Run> runs) {
   }
   out.unknown = unknown_figures(all);
 
-  const char* headline = nullptr;
+  out.headline = first;
   for (const char* metric : kHeadlines) {
-    for (const Run& run : out.runs) {
-      if (!headline && find(run, "", metric)) headline = metric;
-    }
+    const auto has = [&](const Run& run) { return find(run, "", metric) != nullptr; };
+    if (!std::ranges::any_of(out.runs, has)) continue;
+    out.headline = metric;
+    break;
   }
   out.marks.resize(out.runs.size());
-  if (!headline) return out;
+  if (out.headline.empty()) return out;
   std::vector<ParetoPoint> memory, speed;
   for (const Run& run : out.runs) {
     const std::string group = run.model.is_object() ? run.model.value("path", "") : "";
     const bool done = run.status != "failed";
-    const auto quality = done ? signed_value(run, headline) : std::nullopt;
+    const auto quality = done ? signed_value(run, out.headline) : std::nullopt;
     memory.push_back({group, quality, signed_value(run, "weights_bytes")});
     speed.push_back({group, quality, signed_value(run, "decode_tokens_per_s")});
   }

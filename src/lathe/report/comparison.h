@@ -30,6 +30,7 @@ struct Comparison {
     bool memory = false, speed = false;  // on the front of quality against memory, against speed
   };
   std::vector<Marks> marks;          // per run
+  std::string headline;              // the metric that is the quality of the marks; may be empty
   std::vector<std::string> unknown;  // unknown_figures() of all runs
 
   // The row's number in a column; nullptr where the run has none.

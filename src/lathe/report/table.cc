@@ -115,7 +115,8 @@ std::string legend_of(const Comparison& comparison) {
   std::string out;
   if (std::any_of(comparison.marks.begin(), comparison.marks.end(),
                   [](const auto& m) { return m.memory || m.speed; })) {
-    out += "★ on the Pareto front (m: quality against memory, s: against decode speed)\n";
+    out += fmt::format("★ on the Pareto front (m: {} against memory, s: against decode speed)\n",
+                       comparison.headline);
   }
   const auto compared = [](const Run& run) {
     return std::any_of(run.results.begin(), run.results.end(),
