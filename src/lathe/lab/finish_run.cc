@@ -5,6 +5,7 @@
 
 #include "lathe/base/parse_number.h"
 #include "lathe/eval/task.h"
+#include "lathe/profile/probe.h"
 
 namespace lathe {
 namespace {
@@ -154,6 +155,12 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
     run.layers = checkpoint.value("layers", nlohmann::json::array());
   }
   return {};
+}
+
+bool measures_no_quality(const std::string& task) {
+  return task == "cost" || std::ranges::any_of(probe_kinds(), [&](const ProbeKind& kind) {
+           return task == kind.name;
+         });
 }
 
 }  // namespace lathe

@@ -12,4 +12,7 @@ namespace lathe {
 Status finish_run(const Experiment& experiment, const RunFolder& folder,
                   const SamplesByTask* baseline, Run& run);
 
+// Whether results of this task are a probe's or the cost, not an evaluation's.
+bool measures_no_quality(const std::string& task);
+
 }  // namespace lathe

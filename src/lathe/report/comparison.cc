@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "lathe/profile/probe.h"
+#include "lathe/lab/finish_run.h"
 
 namespace lathe {
 namespace {
@@ -30,12 +30,6 @@ constexpr std::array<ProbeColumn, 8> kProbeColumns = {{{"weights_bytes", "weight
                                                        {"joules_per_token", "J/tok"},
                                                        {"usd_per_million_tokens", "USD/M tok"}}};
 
-bool is_probe(const std::string& task) {
-  return task == "cost" || std::ranges::any_of(probe_kinds(), [&](const ProbeKind& kind) {
-           return task == kind.name;
-         });
-}
-
 std::string convention_of(const Measurement& m) {
   const auto it = m.extra.find("convention");
   return it != m.extra.end() && it->is_string() ? it->get<std::string>() : "";
@@ -49,7 +43,7 @@ const Measurement* find(const Run& run, const std::string& task, const std::stri
 }
 
 bool makes_column(const Run& run, const Measurement& m) {
-  if (is_probe(m.task)) return false;
+  if (measures_no_quality(m.task)) return false;
   const Measurement& first = *std::ranges::find_if(
       run.results, [&](const Measurement& other) { return other.task == m.task; });
   return &first == &m || std::ranges::find(kColumns, m.metric) != kColumns.end();
