@@ -100,7 +100,8 @@ void KvProducts::add_values(int64_t begin, int64_t count, float* weights, int64_
     const KvTile tile{code_, data, value_stride_, kPanel, panels, count, nullptr, nullptr};
     return kernels_.multiply_kv(&tile, weights, ld, sums, value_stride_, rows_, true);
   }
-  uint8_t* memory = memory_ + (rows_ + kCodeTokens - 1) / kCodeTokens * slice_bytes(size_);
+  const int64_t slices = (rows_ + kCodeTokens - 1) / kCodeTokens;
+  uint8_t* memory = fast_ ? memory_ + slices * slice_bytes(size_) : nullptr;
   float* part = fast_ ? scratch(Slot::kValues, kCodeTokens * value_stride_) : nullptr;
   for (int64_t from = 0; from < count; from += kRun, data += kRun * value_stride_) {
     const int64_t n = std::min(kRun, count - from);
