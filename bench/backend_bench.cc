@@ -227,7 +227,8 @@ int main(int argc, char** argv) {
             [=](benchmark::State& s) { prefill(s, isa, spec, tokens); });
       }
     }
-    for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8}) {
+    for (const KvType type :
+         {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8, KvType::kInt4}) {
       for (const auto& [start, rows] :
            {std::pair<int64_t, int64_t>{0, 512}, {2048, 1}, {2048, 64}, {8192, 1}}) {
         add(fmt::format("attention/{}/{}/{}+{}", name_of(isa), name_of(type), start, rows),

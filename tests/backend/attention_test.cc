@@ -46,6 +46,8 @@ const std::vector<Case>& cases() {
       {4, 1, 64, 700, 0, {{1500, 2}}},
       {2, 2, 128, 1, 0, {{0, 20}}},
       {1, 1, 3, 0, 0, {{0, 33}}},
+      {9, 1, 96, 0, 0, {{300, 6}}},
+      {22, 2, 256, 0, 20.0f, {{513, 1}, {0, 3}}},
       {12, 12, 32, 0, 0, {{0, 1}, {0, 256}, {0, 49}, {0, 64}}, KvType::kF32, false},
       {4, 2, 8, 0, 20.0f, {{0, 130}, {5, 3}}, KvType::kF32, false},
       {1, 1, 3, 0, 0, {{0, 700}}, KvType::kF32, false},
@@ -127,7 +129,8 @@ std::vector<double> reference(const Data& d, const SequenceSpan& span, int64_t r
   return out;
 }
 
-constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8};
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8,
+                             KvType::kInt4};
 
 class AttentionTest : public ::testing::TestWithParam<Isa> {};
 
@@ -209,7 +212,7 @@ TEST_P(AttentionTest, ErrorOfEachType) {
   Data exact = make(c);
   const Tensor want = ops->attention(exact.spec, kLayer, exact.spans, exact.q, exact.k, exact.v);
   for (const Bound& bound : {Bound{KvType::kF16, 1e-5, 1e-3}, Bound{KvType::kBf16, 1e-3, 8e-3},
-                             Bound{KvType::kInt8, 2e-3, 2e-2}}) {
+                             Bound{KvType::kInt8, 2e-3, 2e-2}, Bound{KvType::kInt4, 2e-2, 2e-1}}) {
     c.type = bound.type;
     Data d = make(c);
     const Tensor got = ops->attention(d.spec, kLayer, d.spans, d.q, d.k, d.v);

@@ -18,8 +18,9 @@ std::vector<float> row_of(Rng& rng, int64_t n) {
 }
 
 TEST(KvCacheTypes, ReadGivesWhatWasWritten) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8}) {
-    for (const int64_t size : {1, 3, 16, 20, 64}) {
+  for (const KvType type :
+       {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8, KvType::kInt4}) {
+    for (const int64_t size : {1, 3, 16, 20, 64, 80}) {
       const KvShape shape{2, 3, size, type};
       KvCache cache = KvCache::create(shape, 37).value();
       for (const bool check : {false, true}) {
@@ -42,7 +43,10 @@ TEST(KvCacheTypes, ReadGivesWhatWasWritten) {
                   const float bound = type == KvType::kF32    ? 0
                                       : type == KvType::kF16  ? std::abs(x) / 2048 + 6e-8f
                                       : type == KvType::kBf16 ? std::abs(x) / 256
-                                                              : most / 127 * 0.501f;
+                                      : type == KvType::kInt8 ? most / 127 * 0.501f
+                                                              // half a step of the widest group,
+                                                              // its offset in f16
+                                                              : most / 15 * 1.001f + most / 1024;
                   ASSERT_LE(std::abs((*got)[i] - x), bound)
                       << name_of(type) << " size=" << size << " position=" << at << " i=" << i;
                 }
@@ -60,8 +64,8 @@ TEST(KvCacheTypes, Layout) {
   KvCache cache = KvCache::create({1, 2, 3, KvType::kF32}, 20).value();
   const float key[] = {1, 2, 3}, value[] = {4, 5, 6};
   cache.write(0, 1, 17, key, value);
-  const auto* keys = static_cast<const float*>(cache.keys(0, 1));
-  const auto* values = static_cast<const float*>(cache.values(0, 1));
+  const auto* keys = reinterpret_cast<const float*>(cache.keys(0, 1, 0));
+  const auto* values = reinterpret_cast<const float*>(cache.values(0, 1, 0));
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(keys[16 * 3 + i * 16 + 1], key[i]);
     EXPECT_EQ(values[17 * 16 + i], value[i]);
@@ -70,13 +74,33 @@ TEST(KvCacheTypes, Layout) {
 }
 
 TEST(KvCacheTypes, ZerosAndWhatIsNotFinite) {
-  KvCache cache = KvCache::create({1, 1, 2, KvType::kInt8}, 3).value();
-  const float zeros[] = {0, 0}, infinite[] = {1, INFINITY};
-  cache.write(0, 0, 0, zeros, infinite);
-  float key[2], value[2];
-  cache.read(0, 0, 0, key, value);
-  EXPECT_EQ(key[0], 0);
-  EXPECT_TRUE(std::isnan(value[0]));
+  for (const KvType type : {KvType::kInt8, KvType::kInt4}) {
+    KvCache cache = KvCache::create({1, 1, 2, type}, 3).value();
+    const float zeros[] = {0, 0}, infinite[] = {1, INFINITY};
+    cache.write(0, 0, 0, zeros, infinite);
+    float key[2], value[2];
+    cache.read(0, 0, 0, key, value);
+    EXPECT_EQ(key[0], 0);
+    EXPECT_TRUE(std::isnan(value[0]));
+  }
+}
+
+// Equal components, extremes, and a group that lies far from zero: what the offset is for.
+TEST(KvCacheTypes, Int4Groups) {
+  KvCache cache = KvCache::create({1, 1, 40, KvType::kInt4}, 17).value();
+  std::vector<float> key(40, 2.5f), value(40), read_key(40), read_value(40);
+  for (size_t i = 0; i < 40; ++i) value[i] = 1000.0f + static_cast<float>(i % 16);
+  value[39] = 1e7f;  // a scale that f16 cannot hold
+  cache.write(0, 0, 16, key.data(), value.data());
+  cache.read(0, 0, 16, read_key.data(), read_value.data());
+  EXPECT_EQ(read_key, key);
+  for (size_t i = 0; i < 32; ++i) EXPECT_EQ(read_value[i], value[i]) << i;
+  for (size_t i = 32; i < 40; ++i) EXPECT_TRUE(std::isnan(read_value[i])) << i;
+  // Written anew, nothing of the old codes stays.
+  std::fill(value.begin(), value.end(), -1.0f);
+  cache.write(0, 0, 16, key.data(), value.data());
+  cache.read(0, 0, 16, read_key.data(), read_value.data());
+  EXPECT_EQ(read_value, value);
 }
 
 TEST(KvCacheTypes, Bytes) {
@@ -84,10 +108,13 @@ TEST(KvCacheTypes, Bytes) {
   EXPECT_EQ(bytes(KvType::kF32), 2 * 4 * 2 * 64 * 10 * 4);
   EXPECT_EQ(bytes(KvType::kF16), bytes(KvType::kF32) / 2);
   EXPECT_EQ(bytes(KvType::kInt8), 2 * 4 * 2 * (64 + 4) * 10);
+  EXPECT_EQ(bytes(KvType::kInt4), 2 * 4 * 2 * (64 / 2 + 2 * (2 + 2)) * 10);
 }
 
 TEST(KvCacheTypes, Names) {
-  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8}) {
+  EXPECT_EQ(kv_type_names(), "f32, f16, bf16, int8, int4");
+  for (const KvType type :
+       {KvType::kF32, KvType::kF16, KvType::kBf16, KvType::kInt8, KvType::kInt4}) {
     EXPECT_EQ(parse_kv_type(name_of(type)).value(), type);
   }
   const auto unknown = parse_kv_type("fp16");

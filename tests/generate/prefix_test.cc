@@ -119,7 +119,7 @@ TEST(PrefixStore, ForgetsWhatDoesNotFit) {
 }
 
 TEST(Generate, SharesPrefixesOfEveryKeyValueType) {
-  for (const KvType type : {KvType::kF16, KvType::kBf16, KvType::kInt8}) {
+  for (const KvType type : {KvType::kF16, KvType::kBf16, KvType::kInt8, KvType::kInt4}) {
     auto opened =
         open_engine("bundled", {.device = "cpu", .threads = 2, .kv = type, .math = Math::kExact});
     ASSERT_TRUE(opened.ok());

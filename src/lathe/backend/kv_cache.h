@@ -1,4 +1,4 @@
-// KvCache: keys and values of one sequence, all layers, as f32, f16, bf16 or int8.
+// KvCache: keys and values of one sequence, all layers, as f32, f16, bf16, int8 or int4.
 //
 // Layout: layer → head → keys or values. Keys lie in blocks of 16 positions, [D][16] each, so that
 // scores of 16 positions come from whole vectors without a transposition; values as [position][Dv],
@@ -8,7 +8,11 @@
 // runs of 64 positions, [Dv/16][64/4][16][4], the last index being the position. It is symmetric
 // with one f32 scale per head and position, x ≈ scale · q, |q| ≤ 127, scale = max|x| / 127; a row
 // that holds a value that is not finite gets a scale of NaN.
-// The block is reserved whole and given by the system page by page as positions are written.
+// int4 lies as packed matrices do as well (Codes::kInt4), keys and values alike, Dk = Dv = D
+// rounded up to 32: codes in blocks of 16 positions, [Di/8][16] dwords; f16 scales and offsets of
+// groups of 32 components, [Di/32][16] each. x ≈ scale · q + offset, 0 ≤ q ≤ 15, from the smallest
+// to the largest of the group, which is NaN if one of them is not finite or f16 cannot hold the
+// scale. The block is reserved whole and given by the system page by page as positions are written.
 #pragma once
 
 #include <cstdint>
@@ -18,21 +22,26 @@
 
 namespace lathe {
 
-enum class KvType : uint8_t { kF32, kF16, kBf16, kInt8 };
+enum class KvType : uint8_t { kF32, kF16, kBf16, kInt8, kInt4 };
 
-std::string name_of(KvType type);  // "f32", "f16", "bf16", "int8"
+std::string name_of(KvType type);  // "f32", "f16", "bf16", "int8", "int4"
+std::string kv_type_names();       // all of them, for messages
 Result<KvType> parse_kv_type(const std::string& name);
-// Bytes of one element, scales not counted.
-int64_t element_bytes(KvType type);
 
 struct KvShape {
+  static constexpr int64_t kGroup = 32;  // components of a group of int4
+
   int64_t layers, kv_heads, head_size;
   KvType type = KvType::kF32;
 
-  int64_t key_stride() const {  // Dk; D unless int8
+  int64_t key_stride() const {  // Dk
+    if (type == KvType::kInt4) return groups() * kGroup;
     return type == KvType::kInt8 ? (head_size + 7) / 8 * 8 : head_size;
   }
-  int64_t value_stride() const { return (head_size + 15) / 16 * 16; }  // Dv
+  int64_t value_stride() const {  // Dv
+    return type == KvType::kInt4 ? groups() * kGroup : (head_size + 15) / 16 * 16;
+  }
+  int64_t groups() const { return (head_size + kGroup - 1) / kGroup; }  // of int4
 };
 
 class KvCache {
@@ -62,13 +71,26 @@ class KvCache {
   void write(int64_t layer, int64_t head, int64_t position, const float* key, const float* value);
   void read(int64_t layer, int64_t head, int64_t position, float* key, float* value) const;
 
-  // For kernels, in the layout above; alignment 64.
-  const void* keys(int64_t layer, int64_t head) const { return at(layer, head); }
-  const void* values(int64_t layer, int64_t head) const { return at(layer, head) + key_bytes_; }
-  // [capacity] of one head; int8 only.
-  const float* key_scales(int64_t layer, int64_t head) const { return scales(layer, head); }
-  const float* value_scales(int64_t layer, int64_t head) const {
-    return scales(layer, head) + rounded_;
+  // For kernels, in the layout above; alignment 64. The byte at which `position` begins, which is a
+  // multiple of kKeyBlock, or of kValueRun for values of int8.
+  const uint8_t* keys(int64_t layer, int64_t head, int64_t position) const {
+    return plane(layer, head, kKeys, position);
+  }
+  const uint8_t* values(int64_t layer, int64_t head, int64_t position) const {
+    return plane(layer, head, kValues, position);
+  }
+  // The scales of the same positions: int8 f32, int4 f16; and the f16 offsets of int4.
+  const uint8_t* key_scales(int64_t layer, int64_t head, int64_t position) const {
+    return plane(layer, head, kKeyScales, position);
+  }
+  const uint8_t* value_scales(int64_t layer, int64_t head, int64_t position) const {
+    return plane(layer, head, kValueScales, position);
+  }
+  const uint8_t* key_offsets(int64_t layer, int64_t head, int64_t position) const {
+    return plane(layer, head, kKeyOffsets, position);
+  }
+  const uint8_t* value_offsets(int64_t layer, int64_t head, int64_t position) const {
+    return plane(layer, head, kValueOffsets, position);
   }
 
   // Bytes of `positions` positions.
@@ -79,23 +101,32 @@ class KvCache {
   static void reset_peak();
 
  private:
+  // What is stored of a head, one after the other.
+  enum Part { kKeys, kValues, kKeyScales, kValueScales, kKeyOffsets, kValueOffsets, kParts };
+  struct Plane {
+    int64_t unit = 1;   // positions that lie together
+    int64_t bytes = 0;  // of one unit
+    int64_t offset = 0;
+  };
+
   KvCache() = default;
   void release();
-  uint8_t* at(int64_t layer, int64_t head) const {
-    return data_ + (layer * shape_.kv_heads + head) * head_bytes_;
+  void lay_out();
+  uint8_t* plane(int64_t layer, int64_t head, Part part, int64_t position) const {
+    const Plane& p = planes_[part];
+    return data_ + (layer * shape_.kv_heads + head) * head_bytes_ + p.offset +
+           position / p.unit * p.bytes;
   }
-  // Where component i of a key and of a value lies, in elements.
-  int64_t key_at(int64_t position, int64_t i) const;
-  int64_t value_at(int64_t position, int64_t i) const;
-  float* scales(int64_t layer, int64_t head) const {
-    return reinterpret_cast<float*>(at(layer, head) + scale_offset_);
-  }
+  // Row `position` of the keys or the values, in elements from the beginning of its unit.
+  int64_t place(Part part, int64_t position, int64_t i) const;
+  void write_row(int64_t layer, int64_t head, Part part, int64_t position, const float* x);
+  void write_int4(int64_t layer, int64_t head, Part part, int64_t position, const float* x);
+  void read_row(int64_t layer, int64_t head, Part part, int64_t position, float* x) const;
 
   KvShape shape_{};
+  Plane planes_[kParts];
   int64_t capacity_ = 0, length_ = 0;
-  int64_t rounded_ = 0;  // capacity in whole blocks of keys
-  int64_t key_bytes_ = 0, scale_offset_ = 0, head_bytes_ = 0;
-  int64_t mapped_bytes_ = 0;
+  int64_t head_bytes_ = 0, mapped_bytes_ = 0;
   int64_t counted_ = 0;  // positions counted in live_bytes(): the most that were ever filled
   uint8_t* data_ = nullptr;
 };

@@ -73,7 +73,7 @@ bool colour_wanted() {
 
 void add_kv_option(CLI::App& app, std::string& kv) {
   kv = "f32";
-  app.add_option("--kv", kv, "Type of the key-value cache: f32 (default), f16, bf16, int8")
+  app.add_option("--kv", kv, "Type of the key-value cache: f32 (default), f16, bf16, int8, int4")
       ->check([](const std::string& name) {
         const auto type = parse_kv_type(name);
         if (type.ok()) return std::string();

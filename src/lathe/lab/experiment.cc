@@ -254,7 +254,7 @@ Result<Experiment> read(const nlohmann::ordered_json& order) {
   e.seed = static_cast<uint64_t>(seed);
   LATHE_TRY(e.context, whole_number(j, "context", 0));
   if (j.contains("kv")) {
-    if (!j["kv"].is_string()) return bad_input("'kv' must be a name: f32, f16, bf16 or int8");
+    if (!j["kv"].is_string()) return bad_input("'kv' must be a name: {}", kv_type_names());
     LATHE_TRY(e.kv, parse_kv_type(j["kv"].get<std::string>()));
   }
   return e;

@@ -11,8 +11,9 @@
 namespace lathe::cpu {
 namespace {
 
-constexpr int64_t kKeyBlock = 64;    // keys of one step of the softmax
-constexpr int64_t kLongBlock = 256;  // the same for few rows, whose step costs as much as many's
+constexpr int64_t kKeyBlock = 64;  // keys of one step of the softmax
+// The same for few rows, whose step costs as much as many's.
+constexpr int64_t kLongBlock = KvProducts::kMost;
 constexpr int64_t kFewRows = 16;
 constexpr int64_t kQueryRows = 48;  // query rows (tokens × heads of a group) of a task, about
 constexpr int64_t kKeyRun = 512;    // keys of a task, when there are few queries
@@ -40,58 +41,116 @@ struct Context {
   int64_t group() const { return spec.heads / spec.kv_heads; }
 };
 
-// Query row r of a task: token first + r / group, head r % group of the group.
-void run(const Context& c, const Task& task, float* partial) {
+// The rows of a task: row r is token first + r / group, head r % group of the group.
+struct Rows {
+  int64_t count;
+  float* queries;                 // [count][D]
+  int64_t *lowest, *highest;      // positions [lowest, highest) are visible
+  float *maxima, *totals, *sums;  // [count], [count], [count][Dv]
+};
+
+Rows rows_of(const Context& c, const Task& task) {
   const int64_t size = c.spec.head_size, group = c.group();
+  const int64_t padded = task.span->cache->shape().value_stride();
+  Rows rows{};
+  rows.count = (task.last - task.first) * group;
+  rows.queries = scratch(Slot::kInput, rows.count * size);
+  rows.sums = scratch(Slot::kOutput, rows.count * padded);
+  rows.maxima = scratch(Slot::kStatistics, 6 * rows.count);
+  rows.totals = rows.maxima + rows.count;
+  rows.lowest = reinterpret_cast<int64_t*>(rows.totals + rows.count);
+  rows.highest = rows.lowest + rows.count;
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const int64_t token = task.first + r / group, position = task.span->start + token;
+    const float* query = c.q.row(task.span->first_row + token);
+    std::memcpy(rows.queries + r * size, query + (task.head * group + r % group) * size,
+                static_cast<size_t>(size) * 4);
+    rows.lowest[r] = c.spec.window > 0 ? std::max<int64_t>(0, position - c.spec.window + 1) : 0;
+    rows.highest[r] = c.spec.causal ? position + 1 : task.span->start + task.span->rows;
+    rows.maxima[r] = kNothing;
+    rows.totals[r] = 0;
+  }
+  std::fill(rows.sums, rows.sums + rows.count * padded, 0.0f);
+  return rows;
+}
+
+// Queries as integers (codes, sums, scales) for attend_int8().
+int64_t kv_attention_floats(int64_t slices, int64_t size) {
+  return slices * kKvQueries * (2 * ((size + 63) / 64 * 64) / 4 + 2 + 1);
+}
+
+// In integers.
+void attend_int8(const Context& c, const Task& task, const Rows& rows) {
+  const KvCache& cache = *task.span->cache;
+  const KvShape& shape = cache.shape();
+  KvAttention a{};
+  a.size = shape.head_size;
+  a.key_stride = shape.key_stride();
+  a.value_stride = shape.value_stride();
+  a.keys = reinterpret_cast<const int8_t*>(cache.keys(c.layer, task.head, task.begin));
+  a.values = reinterpret_cast<const int8_t*>(cache.values(c.layer, task.head, task.begin));
+  a.key_scales = reinterpret_cast<const float*>(cache.key_scales(c.layer, task.head, task.begin));
+  a.value_scales =
+      reinterpret_cast<const float*>(cache.value_scales(c.layer, task.head, task.begin));
+  a.begin = task.begin;
+  a.end = task.end;
+  a.rows = rows.count;
+  a.queries = rows.queries;
+  a.lowest = rows.lowest;
+  a.highest = rows.highest;
+  a.scale = c.spec.scale;
+  a.cap = c.spec.soft_cap;
+  a.maxima = rows.maxima;
+  a.totals = rows.totals;
+  a.sums = rows.sums;
+  const int64_t slices = (rows.count + kKvQueries - 1) / kKvQueries;
+  a.memory = scratch(Slot::kCodes, kv_attention_floats(slices, shape.head_size));
+  c.fast->attend_int8(&a);
+}
+
+void attend_floats(const Context& c, const Task& task, const Rows& rows) {
   const KvCache& cache = *task.span->cache;
   const int64_t padded = cache.shape().value_stride();
-  const int64_t rows = (task.last - task.first) * group;
-  float* queries = scratch(Slot::kInput, rows * size);
-  const int64_t block = rows <= kFewRows ? kLongBlock : kKeyBlock;
-  float* scores = scratch(Slot::kScores, rows * block);
-  float* sums = scratch(Slot::kOutput, rows * padded);
-  float* maxima = scratch(Slot::kStatistics, 2 * rows);
-  float* totals = maxima + rows;
-
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t token = task.span->first_row + task.first + r / group;
-    std::memcpy(queries + r * size, c.q.row(token) + (task.head * group + r % group) * size,
-                static_cast<size_t>(size) * 4);
-    maxima[r] = kNothing;
-    totals[r] = 0;
-  }
-  std::fill(sums, sums + rows * padded, 0.0f);
-
-  const KvProducts products(c.kernels, c.fast, cache, c.layer, task.head, queries, rows);
+  const int64_t block = rows.count <= kFewRows ? kLongBlock : kKeyBlock;
+  float* scores = scratch(Slot::kScores, rows.count * block);
+  const KvProducts products(c.kernels, cache, c.layer, task.head, rows.queries, rows.count);
   for (int64_t begin = task.begin; begin < task.end; begin += block) {
     const int64_t count = std::min(block, task.end - begin);
     const int64_t columns = (count + kPanel - 1) / kPanel * kPanel;
     products.scores(begin, count, scores, block);
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t position = task.span->start + task.first + r / group;
-      const int64_t lowest = c.spec.window > 0 ? position - c.spec.window + 1 : 0;
-      const int64_t lo = std::clamp<int64_t>(lowest - begin, 0, count);
-      const int64_t highest = c.spec.causal ? position : task.span->start + task.span->rows - 1;
-      const int64_t hi = std::clamp<int64_t>(highest + 1 - begin, 0, count);
-      const float shrink = c.kernels.softmax_step(scores + r * block, columns, lo, hi, c.spec.scale,
-                                                  c.spec.soft_cap, &maxima[r], &totals[r]);
-      if (shrink != 1.0f) c.kernels.scale(sums + r * padded, shrink, padded);
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const int64_t lo = std::clamp<int64_t>(rows.lowest[r] - begin, 0, count);
+      const int64_t hi = std::clamp<int64_t>(rows.highest[r] - begin, 0, count);
+      const float shrink =
+          c.kernels.softmax_step(scores + r * block, columns, lo, hi, c.spec.scale, c.spec.soft_cap,
+                                 &rows.maxima[r], &rows.totals[r]);
+      if (shrink != 1.0f) c.kernels.scale(rows.sums + r * padded, shrink, padded);
     }
-    products.add_values(begin, count, scores, block, sums);
+    products.add_values(begin, count, scores, block, rows.sums);
   }
+}
 
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* row = sums + r * padded;
+void run(const Context& c, const Task& task, float* partial) {
+  const int64_t size = c.spec.head_size, group = c.group();
+  const KvShape& shape = task.span->cache->shape();
+  const Rows rows = rows_of(c, task);
+  if (c.fast && shape.type == KvType::kInt8) {
+    attend_int8(c, task, rows);
+  } else {
+    attend_floats(c, task, rows);
+  }
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const float* row = rows.sums + r * shape.value_stride();
     if (partial) {
       float* to = partial + r * (size + 2);
-      to[0] = maxima[r];
-      to[1] = totals[r];
+      to[0] = rows.maxima[r];
+      to[1] = rows.totals[r];
       std::memcpy(to + 2, row, static_cast<size_t>(size) * 4);
       continue;
     }
     const int64_t token = task.span->first_row + task.first + r / group;
     float* out = c.out.mutable_row(token) + (task.head * group + r % group) * size;
-    const float inverse = 1.0f / totals[r];
+    const float inverse = 1.0f / rows.totals[r];
     for (int64_t d = 0; d < size; ++d) out[d] = row[d] * inverse;
   }
 }

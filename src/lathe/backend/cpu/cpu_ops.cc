@@ -260,14 +260,13 @@ namespace {
 // which have AMX instead.
 const FastKernels& fast_avx512() {
   if (__builtin_cpu_is("amd")) return kAvx512Fast;
-  static const FastKernels without_bf16 = {kAvx512Fast.quantize,
-                                           kAvx512Fast.multiply_codes,
-                                           kAvx512Fast.multiply_sparse,
-                                           nullptr,
-                                           nullptr,
-                                           nullptr,
-                                           kAvx512Fast.round_bytes,
-                                           kAvx512Fast.multiply_bytes};
+  static const FastKernels without_bf16 = [] {
+    FastKernels fast = kAvx512Fast;
+    fast.decode_bf16 = nullptr;
+    fast.round_bf16 = nullptr;
+    fast.multiply_bf16 = nullptr;
+    return fast;
+  }();
   return without_bf16;
 }
 

@@ -2,6 +2,7 @@
 // The lanes come first.
 #include "lathe/backend/cpu/kernel_bf16_avx512.h"
 #include "lathe/backend/cpu/kernel_bytes.h"
+#include "lathe/backend/cpu/kernel_kv_int8.h"
 #include "lathe/backend/cpu/kernel_sparse_avx512.h"
 
 namespace lathe::cpu {
@@ -70,6 +71,7 @@ void multiply_bf16(const Bf16Product* p) noexcept {
 }  // namespace
 
 extern const FastKernels kAvx512Fast;
-const FastKernels kAvx512Fast = {quantize,   multiply_codes, multiply_sparse, decode_bf16,
-                                 round_bf16, multiply_bf16,  round_bytes,     multiply_bytes};
+const FastKernels kAvx512Fast = {quantize,    multiply_codes, multiply_sparse,
+                                 decode_bf16, round_bf16,     multiply_bf16,
+                                 round_bytes, multiply_bytes, attend_int8<LaneProduct>};
 }  // namespace lathe::cpu

@@ -141,6 +141,23 @@ struct KvTile {
   const float* depth_scales;
 };
 
+// Queries of one key head over the int8 keys and values of positions [begin, end), begin a multiple
+// of kKvRun, which lie as KvCache has them. Blocks of kKvBlock positions, kKvQueries rows at once.
+constexpr int64_t kKvBlock = 256;
+constexpr int64_t kKvQueries = 8;
+struct KvAttention {
+  int64_t size, key_stride, value_stride;  // D, Dk, Dv
+  const int8_t *keys, *values;             // of position `begin`, like the scales
+  const float *key_scales, *value_scales;
+  int64_t begin, end;
+  int64_t rows;
+  const float* queries;             // [rows][D]
+  const int64_t *lowest, *highest;  // [rows]: positions [lowest, highest) are visible
+  float scale, cap;                 // of the scores; cap 0: none
+  float *maxima, *totals, *sums;    // [rows], [rows], [rows][Dv]: carry over, as in softmax_step()
+  void* memory;                     // kv_attention_floats() floats, aligned to 64
+};
+
 enum class Unary : int32_t { kSilu, kGeluErf, kGeluTanh, kRelu };
 
 struct Kernels {
@@ -257,6 +274,9 @@ struct FastKernels {
   // As multiply_codes() with bytes for x, for any number of tokens.
   void (*multiply_bytes)(const PackedView* w, int64_t begin, int64_t end, const BytesView* x,
                          const float* bias, float* y, int64_t ldy) noexcept;
+  // Queries and weights of the values in 15 bits, the latter with a scale per row and block. Rows
+  // do not depend on each other.
+  void (*attend_int8)(const KvAttention* a) noexcept;
 };
 
 extern const Kernels kPortableKernels;

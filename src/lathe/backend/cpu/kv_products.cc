@@ -2,14 +2,12 @@
 
 #include <algorithm>
 
-#include "lathe/backend/cpu/quantized.h"
 #include "lathe/backend/cpu/scratch.h"
 
 namespace lathe::cpu {
 namespace {
 
 constexpr int64_t kRun = KvCache::kValueRun;
-constexpr int64_t kPanelOfRun = kRun * kPanel;  // bytes
 
 KvCode code_of(KvType type) {
   switch (type) {
@@ -20,109 +18,118 @@ KvCode code_of(KvType type) {
     case KvType::kInt8:
       return KvCode::kInt8;
     case KvType::kF32:
+    case KvType::kInt4:  // decoded first
       break;
   }
   return KvCode::kF32;
 }
 
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
-// Memory of one slice of at most kCodeTokens rows.
-int64_t slice_bytes(int64_t cols) { return round_up(quantized_bytes(kCodeTokens, cols, cols), 64); }
-
 }  // namespace
 
-KvProducts::KvProducts(const Kernels& kernels, const FastKernels* fast, const KvCache& cache,
-                       int64_t layer, int64_t head, const float* queries, int64_t rows)
+KvProducts::KvProducts(const Kernels& kernels, const KvCache& cache, int64_t layer, int64_t head,
+                       const float* queries, int64_t rows)
     : kernels_(kernels),
-      fast_(cache.shape().type == KvType::kInt8 ? fast : nullptr),
-      code_(code_of(cache.shape().type)),
+      cache_(cache),
+      layer_(layer),
+      head_(head),
       rows_(rows),
-      size_(cache.shape().head_size),
-      key_stride_(cache.shape().key_stride()),
-      value_stride_(cache.shape().value_stride()),
-      element_(element_bytes(cache.shape().type)),
-      queries_(queries),
-      keys_(static_cast<const uint8_t*>(cache.keys(layer, head))),
-      values_(static_cast<const uint8_t*>(cache.values(layer, head))) {
-  if (code_ != KvCode::kInt8) return;
-  key_scales_ = cache.key_scales(layer, head);
-  value_scales_ = cache.value_scales(layer, head);
-  if (!fast_) return;
-  const int64_t slices = (rows + kCodeTokens - 1) / kCodeTokens;
-  const int64_t bytes = slices * slice_bytes(size_) + slice_bytes(kRun);
-  memory_ = reinterpret_cast<uint8_t*>(scratch(Slot::kCodes, bytes / 4));
-  for (int64_t first = 0; first < rows; first += kCodeTokens) {
-    QuantizedView x;
-    place_quantized(std::min<int64_t>(kCodeTokens, rows - first), size_, size_,
-                    memory_ + first / kCodeTokens * slice_bytes(size_), &x);
-    for (int64_t r = 0; r < x.tokens; ++r) fast_->quantize(queries + (first + r) * size_, r, &x);
-  }
+      queries_(queries) {}
+
+void KvProducts::multiply(const KvTile& tile, const float* x, int64_t ldx, float* y, int64_t ldy,
+                          bool accumulate) const {
+  kernels_.multiply_kv(&tile, x, ldx, y, ldy, rows_, accumulate);
 }
 
-PackedView KvProducts::codes_of(const void* data, int64_t rows, int64_t cols,
-                                int64_t panel_bytes) const {
+// 16 positions as a packed matrix of 16 rows.
+PackedView KvProducts::int4_block(bool keys, int64_t position) const {
   PackedView view{};
-  view.codes = Codes::kInt8;
-  view.rows = rows;
-  view.cols = view.group = cols;
-  view.groups = 1;
-  view.data = static_cast<const uint8_t*>(data);
-  view.panel_bytes = panel_bytes;
-  view.scale_kind = Scales::kNone;
+  view.codes = Codes::kInt4;
+  view.rows = kPanel;
+  view.cols = cache_.shape().key_stride();
+  view.group = KvShape::kGroup;
+  view.groups = cache_.shape().groups();
+  for (int i = 0; i < 16; ++i) view.table[i] = static_cast<float>(i);
+  view.scale_kind = Scales::kF16;
+  const auto* scales = keys ? cache_.key_scales(layer_, head_, position)
+                            : cache_.value_scales(layer_, head_, position);
+  const auto* offsets = keys ? cache_.key_offsets(layer_, head_, position)
+                             : cache_.value_offsets(layer_, head_, position);
+  view.data = keys ? cache_.keys(layer_, head_, position) : cache_.values(layer_, head_, position);
+  view.scales = scales;
+  view.offsets = reinterpret_cast<const uint16_t*>(offsets);
   return view;
 }
 
 void KvProducts::scores(int64_t begin, int64_t count, float* scores, int64_t ld) const {
+  const KvShape& shape = cache_.shape();
   const int64_t panels = (count + kPanel - 1) / kPanel;
-  const uint8_t* data = keys_ + begin * key_stride_ * element_;
-  const float* scales = key_scales_ ? key_scales_ + begin : nullptr;
-  if (!fast_) {
-    const KvTile tile{code_, data, kPanel, kPanel * key_stride_, panels, size_, scales, nullptr};
-    return kernels_.multiply_kv(&tile, queries_, size_, scores, ld, rows_, false);
+  if (shape.type == KvType::kInt4) {
+    constexpr int64_t kStride = kMost;
+    float* tile = scratch(Slot::kTile, (shape.key_stride() + 8) * kStride);
+    for (int64_t p = 0; p < panels; ++p) {
+      const PackedView block = int4_block(true, begin + p * kPanel);
+      kernels_.decode(&block, 0, 0, shape.head_size, tile + p * kPanel, kStride);
+    }
+    const KvTile keys{KvCode::kF32,    tile,    kStride, kPanel, panels,
+                      shape.head_size, nullptr, nullptr};
+    return multiply(keys, queries_, shape.head_size, scores, ld, false);
   }
-  PackedView keys = codes_of(data, panels * kPanel, size_, kPanel * key_stride_);
-  keys.scale_kind = Scales::kF32;
-  keys.scales = scales;
-  for (int64_t first = 0; first < rows_; first += kCodeTokens) {
-    QuantizedView x;
-    view_quantized(std::min<int64_t>(kCodeTokens, rows_ - first), size_, size_,
-                   memory_ + first / kCodeTokens * slice_bytes(size_), &x);
-    fast_->multiply_codes(&keys, 0, panels, &x, nullptr, scores + first * ld, ld);
+  const float* scales = nullptr;
+  if (shape.type == KvType::kInt8) {
+    scales = reinterpret_cast<const float*>(cache_.key_scales(layer_, head_, begin));
   }
+  const KvTile keys{code_of(shape.type),
+                    cache_.keys(layer_, head_, begin),
+                    kPanel,
+                    kPanel * shape.key_stride(),
+                    panels,
+                    shape.head_size,
+                    scales,
+                    nullptr};
+  multiply(keys, queries_, shape.head_size, scores, ld, false);
 }
 
-void KvProducts::add_values(int64_t begin, int64_t count, float* weights, int64_t ld,
+void KvProducts::add_values(int64_t begin, int64_t count, const float* weights, int64_t ld,
                             float* sums) const {
-  const int64_t panels = value_stride_ / kPanel;
-  const uint8_t* data = values_ + begin * value_stride_ * element_;
-  if (code_ != KvCode::kInt8) {
-    const KvTile tile{code_, data, value_stride_, kPanel, panels, count, nullptr, nullptr};
-    return kernels_.multiply_kv(&tile, weights, ld, sums, value_stride_, rows_, true);
-  }
-  const int64_t slices = (rows_ + kCodeTokens - 1) / kCodeTokens;
-  uint8_t* memory = fast_ ? memory_ + slices * slice_bytes(size_) : nullptr;
-  float* part = fast_ ? scratch(Slot::kValues, kCodeTokens * value_stride_) : nullptr;
-  for (int64_t from = 0; from < count; from += kRun, data += kRun * value_stride_) {
-    const int64_t n = std::min(kRun, count - from);
-    const float* scales = value_scales_ + begin + from;
-    if (!fast_) {
-      const KvTile tile{code_, data, kPanel, kPanelOfRun, panels, n, nullptr, scales};
-      kernels_.multiply_kv(&tile, weights + from, ld, sums, value_stride_, rows_, true);
-      continue;
-    }
-    const PackedView values = codes_of(data, value_stride_, n, kPanelOfRun);
-    for (int64_t first = 0; first < rows_; first += kCodeTokens) {
-      QuantizedView x;
-      place_quantized(std::min<int64_t>(kCodeTokens, rows_ - first), n, n, memory, &x);
-      for (int64_t r = 0; r < x.tokens; ++r) {
-        float* row = weights + (first + r) * ld + from;
-        kernels_.scale_each(row, scales, n);
-        fast_->quantize(row, r, &x);
+  const KvShape& shape = cache_.shape();
+  const int64_t stride = shape.value_stride(), panels = stride / kPanel;
+  if (shape.type == KvType::kInt4) {
+    // Decoded by component, then turned: [position][Dv].
+    float* values = scratch(Slot::kTile, kMost * stride);
+    float* block = scratch(Slot::kValues, (stride + 8) * kPanel);
+    for (int64_t j = 0; j < count; j += kPanel) {
+      const PackedView view = int4_block(false, begin + j);
+      kernels_.decode(&view, 0, 0, stride, block, kPanel);
+      for (int64_t d = 0; d < stride; d += kPanel) {
+        kernels_.transpose(block + d * kPanel, kPanel, kPanel, kPanel, values + j * stride + d,
+                           stride);
       }
-      fast_->multiply_codes(&values, 0, panels, &x, nullptr, part, value_stride_);
-      kernels_.add(sums + first * value_stride_, part, x.tokens * value_stride_);
     }
+    const KvTile tile{KvCode::kF32, values, stride, kPanel, panels, count, nullptr, nullptr};
+    return multiply(tile, weights, ld, sums, stride, true);
+  }
+  if (shape.type != KvType::kInt8) {
+    const KvTile tile{code_of(shape.type),
+                      cache_.values(layer_, head_, begin),
+                      stride,
+                      kPanel,
+                      panels,
+                      count,
+                      nullptr,
+                      nullptr};
+    return multiply(tile, weights, ld, sums, stride, true);
+  }
+  for (int64_t from = 0; from < count; from += kRun) {
+    const KvTile tile{
+        KvCode::kInt8,
+        cache_.values(layer_, head_, begin + from),
+        kPanel,
+        kRun * kPanel,
+        panels,
+        std::min(kRun, count - from),
+        nullptr,
+        reinterpret_cast<const float*>(cache_.value_scales(layer_, head_, begin + from))};
+    multiply(tile, weights + from, ld, sums, stride, true);
   }
 }
 

@@ -66,6 +66,7 @@ struct RowSums {
   }
   LANE_MEMBER I total() const { return {_mm512_add_epi32(even.v, odd.v)}; }
 };
+LANE void store_int(int32_t* p, I x) { _mm512_storeu_si512(p, x.v); }
 // The low bytes of 16 dwords.
 LANE void store_bytes(int8_t* p, I x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x.v));
