@@ -134,14 +134,22 @@ void prefill(benchmark::State& state, Isa isa, const std::string& spec, int64_t 
 void attention(benchmark::State& state, Isa isa, KvType type, int64_t start, int64_t rows) {
   const auto ops = make_cpu_ops(isa, pool());
   const AttentionSpec spec{32, 4, 64, 0.125f};
-  KvCache cache = KvCache::create({1, 4, 64, type}, start + rows).value();
+  // As many layers in turn as the model has: a single one would stay in the cache.
+  constexpr int64_t kLayers = 22;
+  KvCache cache = KvCache::create({kLayers, 4, 64, type}, start + rows).value();
   const std::vector<float> half(64, 0.5f);
-  for (int64_t h = 0; h < 4; ++h) {
-    for (int64_t i = 0; i < start; ++i) cache.write(0, h, i, half.data(), half.data());
+  for (int64_t layer = 0; layer < kLayers; ++layer) {
+    for (int64_t h = 0; h < 4; ++h) {
+      for (int64_t i = 0; i < start; ++i) cache.write(layer, h, i, half.data(), half.data());
+    }
   }
   const Tensor q = input(rows, 2048), k = input(rows, 256), v = input(rows, 256);
   const SequenceSpan span{&cache, 0, rows, start};
-  for (auto _ : state) benchmark::DoNotOptimize(ops->attention(spec, 0, {&span, 1}, q, k, v));
+  int64_t layer = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(ops->attention(spec, layer, {&span, 1}, q, k, v));
+    layer = (layer + 1) % kLayers;
+  }
   double pairs = 0;
   for (int64_t r = 0; r < rows; ++r) pairs += static_cast<double>(start + r + 1);
   state.counters["GFLOP_per_s"] =

@@ -16,7 +16,7 @@ constexpr int64_t kKeyBlock = 64;  // keys of one step of the softmax
 constexpr int64_t kLongBlock = KvProducts::kMost;
 constexpr int64_t kFewRows = 16;
 constexpr int64_t kQueryRows = 48;  // query rows (tokens × heads of a group) of a task, about
-constexpr int64_t kKeyRun = 512;    // keys of a task, when there are few queries
+constexpr int64_t kKeyRun = 1024;   // keys of a task, when there are few queries
 // Multiply-adds of a task below which another thread is not worth waking: about 2 µs.
 constexpr int64_t kTaskWork = 1 << 16;
 constexpr float kNothing = -3.0e38f;  // maximum of no scores

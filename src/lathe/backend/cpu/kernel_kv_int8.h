@@ -128,16 +128,27 @@ LANE float largest_of(I magnitudes) {
   return largest;
 }
 
+// Lines that are asked for a few at a time between other work, so that they come while it is done;
+// many at once would wait for each other.
+struct Stream {
+  const int8_t *next, *end;
+  template <int kLines>
+  LANE_MEMBER void fetch() {
+    for (int i = 0; i < kLines && next < end; ++i, next += 64) prefetch(next);
+  }
+};
+
 // The loops over a block go through all rows before the next one begins: what one row waits for, a
 // maximum or a division, is hidden by the others.
 
 // Row r of the sums as scores, capped; their largest.
 template <bool kWhole, bool kCap>
 LANE float scores_of_row(const KvAttention& a, const KvSlice& s, const float* key_scales,
-                         int64_t panels, int64_t r, KvMemory* m) {
+                         int64_t panels, int64_t r, Stream& stream, KvMemory* m) {
   const F scale = set1(s.scales[r]);
   F high = set1(-3.0e38f);
   for (int64_t p = 0; p < panels; ++p) {
+    stream.fetch<2>();
     const I joined = join(load_int(m->sums[p][r]), load_int(m->sums[p][kKvQueries + r]));
     F v = mul(mul(to_float(joined), load(key_scales + p * kPanel)), scale);
     if constexpr (kCap) v = mul(set1(a.cap), tanh_of(div(v, set1(a.cap))));
@@ -155,11 +166,12 @@ LANE float scores_of_row(const KvAttention& a, const KvSlice& s, const float* ke
 // Row r of the scores as weights of the values; returns their sum before the values' scales.
 template <bool kWhole>
 LANE float weights_of_row(const float* value_scales, int64_t columns, float maximum, int64_t r,
-                          KvMemory* m) {
+                          Stream& stream, KvMemory* m) {
   float* scores = m->scores[r];
   F total = zero();
   I most_weight = zero_int();
   for (int64_t i = 0; i < columns; i += kPanel) {
+    stream.fetch<2>();
     F e, w;
     if constexpr (kWhole) {
       e = exp_of(sub(load(scores + i), set1(maximum)));
@@ -194,22 +206,21 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
                        panels - first < kKvPanels ? panels - first : kKvPanels, a.key_stride},
                       m->sums + first);
   }
-  const int64_t lines = columns * a.value_stride / 64;
+  // The values of the same positions are needed soon, and then the keys of the next block.
+  Stream stream{values, values + columns * a.value_stride};
   for (int64_t r = 0; r < s.rows; ++r) {
-    // The values of the same positions are needed soon.
-    for (int64_t i = r * lines / s.rows; i < (r + 1) * lines / s.rows; ++i) {
-      prefetch(values + 64 * i);
-    }
     m->from[r] = s.lowest[r] < begin ? 0 : s.lowest[r] - begin;
     m->to[r] = s.highest[r] - begin < count ? s.highest[r] - begin : count;
     const bool whole = m->from[r] == 0 && m->to[r] == panels * kPanel;
     const float* scales = a.key_scales + at;
-    const float high = a.cap > 0 ? scores_of_row<false, true>(a, s, scales, panels, r, m)
-                       : whole   ? scores_of_row<true, false>(a, s, scales, panels, r, m)
-                                 : scores_of_row<false, false>(a, s, scales, panels, r, m);
+    const float high = a.cap > 0 ? scores_of_row<false, true>(a, s, scales, panels, r, stream, m)
+                       : whole   ? scores_of_row<true, false>(a, s, scales, panels, r, stream, m)
+                                 : scores_of_row<false, false>(a, s, scales, panels, r, stream, m);
     const float before = s.maxima[r];
     m->largest[r] = high > before ? high : before;
   }
+  const int64_t behind = a.end - begin - count < kKvBlock ? a.end - begin - count : kKvBlock;
+  stream = {keys + count * a.key_stride, keys + (count + behind) * a.key_stride};
   // e^(before − now), by the same function as the scores.
   const F largest = load_part(m->largest, s.rows);
   store_part(m->shrink, exp_of(sub(load_part(s.maxima, s.rows), largest)), s.rows);
@@ -217,18 +228,11 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
   for (int64_t r = 0; r < s.rows; ++r) {
     const float now = m->largest[r];
     const bool whole = m->from[r] == 0 && m->to[r] == columns;
-    const float total = whole ? weights_of_row<true>(value_scales, columns, now, r, m)
-                              : weights_of_row<false>(value_scales, columns, now, r, m);
+    const float total = whole ? weights_of_row<true>(value_scales, columns, now, r, stream, m)
+                              : weights_of_row<false>(value_scales, columns, now, r, stream, m);
     s.totals[r] = s.totals[r] * m->shrink[r] + total;
   }
-  // The keys of the next block are needed next.
-  const int64_t behind = a.end - begin - count < kKvBlock ? a.end - begin - count : kKvBlock;
-  const int8_t* next = keys + count * a.key_stride;
-  const int64_t key_lines = behind * a.key_stride / 64;
   for (int64_t r = 0; r < s.rows; ++r) {
-    for (int64_t i = r * key_lines / s.rows; i < (r + 1) * key_lines / s.rows; ++i) {
-      prefetch(next + 64 * i);
-    }
     m->weight_scales[r] = halve<Product>(m->scores[r], columns, columns, m->largest[r], r,
                                          m->weights[0], m->weight_sums);
   }
