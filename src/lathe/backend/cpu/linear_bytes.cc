@@ -16,6 +16,14 @@ constexpr int64_t kTaskBytes = 256 << 10;
 
 int64_t panels_of(const CpuPacked& w) { return (w.rows() + kPanel - 1) / kPanel; }
 
+// Columns of x that share a scale. Where the weights' own error is as large as that of one 4-bit
+// scale per row, more of x's costs quality that can be measured: bundled model, int4:row, +0.14 %
+// of perplexity with 128 columns (docs/performance.md).
+int64_t block_of(const PackedView& v) {
+  const int64_t most = v.codes == Codes::kInt4 && v.groups == 1 ? 32 : kByteBlock;
+  return std::min(v.group, most);
+}
+
 bool signed_codes(const PackedView& v) { return v.codes == Codes::kInt8 || v.by_book; }
 
 // x as bytes for weights with one size of group and one constant zero.
@@ -25,7 +33,7 @@ struct Input {
 };
 
 bool fits(const BytesView& q, const PackedView& v) {
-  return q.group == v.group && q.signed_codes == signed_codes(v) &&
+  return q.group == v.group && q.block == block_of(v) && q.signed_codes == signed_codes(v) &&
          (q.signed_codes || q.code_zero == v.code_zero);
 }
 
@@ -38,7 +46,7 @@ std::unique_ptr<Input> round(const FastKernels& fast, ThreadPool& pool, const Pa
   q.columns = (q.cols + 63) / 64 * 64;
   q.group = v.group;
   q.groups = v.groups;
-  q.block = std::min(q.group, kByteBlock);
+  q.block = block_of(v);
   q.blocks = (q.group + q.block - 1) / q.block;
   q.signed_codes = signed_codes(v);
   q.code_zero = v.code_zero;
