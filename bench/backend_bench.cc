@@ -131,6 +131,18 @@ void prefill(benchmark::State& state, Isa isa, const std::string& spec, int64_t 
   }
 }
 
+// One token through a matrix that stays in the second-level cache: what the arithmetic alone takes.
+void cached(benchmark::State& state, Isa isa, const std::string& spec) {
+  const auto ops = make_cpu_ops(isa, pool());
+  Linear l;
+  l.weight = ops->pack(weights(parse_format(spec).value(), 256, 2048, 0));
+  const Tensor x = input(1, 2048);
+  for (auto _ : state) benchmark::DoNotOptimize(ops->linear(l, x));
+  state.counters["GB_per_s"] = benchmark::Counter(
+      static_cast<double>(state.iterations()) * static_cast<double>(l.weight->bytes()) * 1e-9,
+      benchmark::Counter::kIsRate);
+}
+
 void attention(benchmark::State& state, Isa isa, KvType type, int64_t start, int64_t rows) {
   const auto ops = make_cpu_ops(isa, pool());
   const AttentionSpec spec{32, 4, 64, 0.125f};
@@ -224,6 +236,10 @@ int main(int argc, char** argv) {
          {"bf16", "f16", "int8:row", "int8:g128", "int4:row", "int4:g128", "int4:g32",
           "int4:g128,asym", "nf4:b64", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "q3_k", "q2_k"}) {
       for (const int64_t tokens : {1, 4, 8, 16}) {
+        if (tokens == 1) {
+          add(fmt::format("cached/{}/{}", name_of(isa), spec),
+              [=](benchmark::State& s) { cached(s, isa, spec); });
+        }
         add(fmt::format("decode/{}/{}/{}", name_of(isa), spec, tokens),
             [=](benchmark::State& s) { decode(s, isa, spec, tokens); });
       }

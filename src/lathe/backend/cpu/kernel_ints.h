@@ -153,7 +153,6 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
       CodeSums<kCodes, kBook, kTokens> sums;
       sums.start(x, at, code_zero);
       for (int64_t k = from; k < to; k += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
-        prefetch(p + kAhead);
         const I high = high_bits<kCodes, kHigh>(panel_high, k);
         const int64_t place = (k / 64 * x->tokens + first_token) * 64 + k % 64;
         quads<kCodes, kHigh, kBook, 0, kQuads>(book, p, high, x->high + place, x->low + place,

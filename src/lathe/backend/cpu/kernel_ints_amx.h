@@ -25,6 +25,7 @@ LANE void signed_rows(const __m512i& book, const __m512i& code_zero, const uint8
   if constexpr (Q < kUnit<kCodes, kHigh> / 4) {
     __m512i bytes;
     if constexpr (kCodes == Codes::kInt8) {
+      prefetch(p + kAhead + Q * 64);
       bytes = load_int(p + Q * 64).v;
     } else {
       bytes = bytes_of<kCodes, kHigh, false, Q>({book}, p, high).v;
@@ -43,7 +44,6 @@ LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns,
   constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
   const uint8_t* p = w->data + panel * w->panel_bytes + k / 8 * kStepBytes<kCodes>;
   for (int64_t i = 0; i < columns; i += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
-    prefetch(p + kAhead);
     I high{};
     if constexpr (kHigh > 0) {
       constexpr int64_t kOfVector = 32 / kHigh;

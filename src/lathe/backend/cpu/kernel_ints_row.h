@@ -16,13 +16,16 @@ constexpr int64_t kUnit = kCodes == Codes::kInt2 || kHigh == 2 ? 16
                                                                : 8;
 
 // The bytes of columns k + 4·Q … k + 4·Q + 3, k the first of a unit, whose further bits begin at
-// bit kHighAt of `high`.
+// bit kHighAt of `high`. Each line of codes asks for the one kAhead bytes on: several requests in a
+// row would wait for each other, and the arithmetic for them.
 template <Codes kCodes, int kHigh, bool kBook, int Q, int kHighAt = 0>
 LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high) {
+  constexpr int kPerByte = kCodes == Codes::kInt8 ? 1 : 8 / kLowBits<kCodes>;
+  if constexpr (Q % kPerByte == 0) prefetch(p + kAhead + Q / kPerByte * 64);
   if constexpr (kCodes == Codes::kInt8) {
     return from_signed(load_int(p + Q * 64));
   } else {
-    constexpr int kBits = kLowBits<kCodes>, kPerByte = 8 / kBits;
+    constexpr int kBits = kLowBits<kCodes>;
     constexpr int kMask = (1 << kBits) - 1;
     const I low = and_bytes(shift<kBits*(Q % kPerByte)>(load_int(p + Q / kPerByte * 64)), kMask);
     if constexpr (kBook) return lookup_bytes(book, low);
@@ -62,16 +65,28 @@ constexpr int kQuadsInPairs = kCodes == Codes::kInt8 || kBook ? 1
                               : kHigh == 1                    ? 4
                                                               : 2;
 
-// Sums of one row of x, high and low half.
-template <Codes kCodes, int kHigh, bool kBook, int kQuads>
+// Products of one row of x with kPanels panels at once. Several streams of codes come from memory
+// faster than one, up to 1.4 times, and each part of x is spread over the lanes once for all.
+template <Codes kCodes, int kHigh, bool kBook, int kQuads, int kPanels>
 struct RowProducts {
   static constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
-  static constexpr int kPairs = kQuadsInPairs<kCodes, kHigh, kBook>;
-  RowSums<kSigned, kPairs>&high, &low;
-  template <int Q>
-  LANE_MEMBER void at(I weights, const int8_t* highs, const int8_t* lows) {
-    high.template at<Q, kQuads>(weights, quad(highs + 4 * Q));
-    low.template at<Q, kQuads>(weights, quad(lows + 4 * Q));
+  using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, kHigh, kBook>>;
+  Sums (&high)[kPanels];
+  Sums (&low)[kPanels];
+
+  // The quads from Q on; `p`, `bits` and `high_at` as in bytes_of().
+  template <int Q, int kHighAt>
+  LANE_MEMBER void add(const Bytes16& book, const uint8_t* const (&p)[kPanels],
+                       const I (&bits)[kPanels], const int8_t* highs, const int8_t* lows) {
+    if constexpr (Q < kQuads) {
+      const I of_high = quad(highs + 4 * Q), of_low = quad(lows + 4 * Q);
+      for (int i = 0; i < kPanels; ++i) {
+        const I codes = bytes_of<kCodes, kHigh, kBook, Q, kHighAt>(book, p[i], bits[i]);
+        high[i].template at<Q, kQuads>(codes, of_high);
+        low[i].template at<Q, kQuads>(codes, of_low);
+      }
+      add<Q + 1, kHighAt>(book, p, bits, highs, lows);
+    }
   }
 };
 
@@ -80,10 +95,11 @@ LANE F joined_sum(const I& high, const I& low, const I& zeros, float scale) {
   return mul(to_float(sub_int(join(high, low), zeros)), set1(scale));
 }
 
-// Groups of kGroup columns, a multiple of a unit and at most a block, that fill the rows.
-template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int kGroup>
-void row_groups(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
-                const float* bias, float* y) noexcept {
+// Groups of kGroup columns, a multiple of a unit and at most a block, that fill the rows. Panels
+// [panel, panel + kPanels).
+template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int kGroup, int kPanels>
+LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView* x,
+                        const float* bias, float* y) {
   constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
   constexpr bool kSupers = kKind == Scales::kSuper || kKind == Scales::kNested;
   constexpr int kUnits = kUnit<kCodes, kHigh>;
@@ -91,121 +107,170 @@ void row_groups(const PackedView* w, int64_t begin, int64_t end, const Quantized
   constexpr int kOfVector = kHigh > 0 ? 32 / kHigh : 32;
   // Two groups of 16 share a vector of single bits.
   constexpr int kTogether = kHigh > 0 && kOfVector > kGroup ? kOfVector / kGroup : 1;
-  using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, kHigh, kBook>>;
+  constexpr int kQuads = (kHigh > 0 ? kUnits : kColumns) / 4;
+  using Products = RowProducts<kCodes, kHigh, kBook, kQuads, kPanels>;
   const Bytes16 book = load_book(w->book);
   const I code_zero = set1_int(kSigned ? kSignedZero : w->code_zero);
   const F unit = set1(w->unit);
   const int64_t groups = w->groups;
-  for (int64_t panel = begin; panel < end; ++panel) {
-    const uint8_t* p = w->data + panel * w->panel_bytes;
-    const uint8_t* high_plane = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
-    const int8_t *highs = x->high, *lows = x->low;
-    const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
-    int64_t at = panel * groups * kPanel, super_at = panel * w->supers * kPanel, in_super = 0;
-    F super = zero(), super_min = zero();
-    F total = bias ? load_part(bias + panel * kPanel, rows) : zero();
-    const auto one = [&]<int kHighAt>(int64_t g) __attribute__((always_inline)) {
-      Sums high_sums, low_sums;
-      high_sums.clear();
-      low_sums.clear();
-      for (int i = 0; i < kGroup / kColumns; ++i) {
-        for (int line = 0; line < kColumns / 8 * kStepBytes<kCodes>; line += 64) {
-          prefetch(p + kAhead + line);
-        }
-        constexpr int kQuads = (kHigh > 0 ? kUnits : kColumns) / 4;
-        RowProducts<kCodes, kHigh, kBook, kQuads> products{high_sums, low_sums};
-        if constexpr (kHigh == 0) {
-          quads<kCodes, 0, kBook, 0, kQuads>(book, p, zero_int(), highs, lows, products);
-        } else {
-          I high = load_int(high_plane);
-          quads<kCodes, kHigh, kBook, 0, kQuads, kHighAt>(book, p, high, highs, lows, products);
-          if constexpr (kUnits < kColumns) {
-            if constexpr (kOfVector == kUnits) high = load_int(high_plane + 64);
-            constexpr int kNext = kOfVector == kUnits ? 0 : 8 / 2;
-            quads<kCodes, kHigh, kBook, 0, kQuads, kNext>(book, p + kUnits / 8 * kStepBytes<kCodes>,
-                                                          high, highs + kUnits, lows + kUnits,
-                                                          products);
+  const int8_t *highs = x->high, *lows = x->low;
+  const uint8_t *p[kPanels], *high_plane[kPanels];
+  int64_t at[kPanels], super_at[kPanels], rows[kPanels], in_super = 0;
+  F super[kPanels], super_min[kPanels], total[kPanels];
+  for (int i = 0; i < kPanels; ++i) {
+    const int64_t n = panel + i, left = w->rows - n * kPanel;
+    p[i] = w->data + n * w->panel_bytes;
+    high_plane[i] = kHigh > 0 ? w->high + n * w->high_panel_bytes : nullptr;
+    at[i] = n * groups * kPanel;
+    super_at[i] = n * w->supers * kPanel;
+    rows[i] = left < kPanel ? left : kPanel;
+    super[i] = super_min[i] = zero();
+    total[i] = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
+  }
+  const auto one = [&]<int kHighAt>(int64_t g) __attribute__((always_inline)) {
+    typename Products::Sums high_sums[kPanels], low_sums[kPanels];
+    for (int i = 0; i < kPanels; ++i) {
+      high_sums[i].clear();
+      low_sums[i].clear();
+    }
+    Products products{high_sums, low_sums};
+    for (int c = 0; c < kGroup / kColumns; ++c) {
+      I bits[kPanels];
+      if constexpr (kHigh == 0) {
+        products.template add<0, 0>(book, p, bits, highs, lows);
+      } else {
+        for (int i = 0; i < kPanels; ++i) bits[i] = load_int(high_plane[i]);
+        products.template add<0, kHighAt>(book, p, bits, highs, lows);
+        if constexpr (kUnits < kColumns) {
+          constexpr int kNext = kOfVector == kUnits ? 0 : 8 / 2;
+          const uint8_t* next[kPanels];
+          for (int i = 0; i < kPanels; ++i) {
+            if constexpr (kOfVector == kUnits) bits[i] = load_int(high_plane[i] + 64);
+            next[i] = p[i] + kUnits / 8 * kStepBytes<kCodes>;
           }
-          high_plane += kTogether > 1 && kHighAt == 0 ? 0 : kColumns * kTogether / kOfVector * 64;
+          products.template add<0, kNext>(book, next, bits, highs + kUnits, lows + kUnits);
         }
-        p += kColumns / 8 * kStepBytes<kCodes>;
-        highs += kColumns;
-        lows += kColumns;
-      }
-      const I zeros = mul_int(code_zero, set1_int(x->code_sums[g]));
-      const F sum = joined_sum(high_sums.total(), low_sums.total(), zeros, x->scales[g]);
-      if constexpr (kSupers) {
-        if (in_super == 0) {
-          in_super = w->groups_per_super;
-          super = super_of<kKind>(w, super_at);
-          if constexpr (kOffset) super_min = load_f16(w->super_mins + super_at);
-          super_at += kPanel;
+        for (int i = 0; i < kPanels; ++i) {
+          high_plane[i] +=
+              kTogether > 1 && kHighAt == 0 ? 0 : kColumns * kTogether / kOfVector * 64;
         }
-        --in_super;
       }
-      F scale = scale_of<kKind>(w, at, super);
+      for (int i = 0; i < kPanels; ++i) p[i] += kColumns / 8 * kStepBytes<kCodes>;
+      highs += kColumns;
+      lows += kColumns;
+    }
+    const I zeros = mul_int(code_zero, set1_int(x->code_sums[g]));
+    if constexpr (kSupers) {
+      if (in_super == 0) {
+        in_super = w->groups_per_super;
+        for (int i = 0; i < kPanels; ++i) {
+          super[i] = super_of<kKind>(w, super_at[i]);
+          if constexpr (kOffset) super_min[i] = load_f16(w->super_mins + super_at[i]);
+          super_at[i] += kPanel;
+        }
+      }
+      --in_super;
+    }
+    for (int i = 0; i < kPanels; ++i) {
+      const F sum = joined_sum(high_sums[i].total(), low_sums[i].total(), zeros, x->scales[g]);
+      F scale = scale_of<kKind>(w, at[i], super[i]);
       if constexpr (kOffset && kSupers) {
-        const F o = sub(zero(), mul(super_min, load_u8(w->mins + at)));
-        total = fma(o, set1(x->sums[g]), total);
+        const F o = sub(zero(), mul(super_min[i], load_u8(w->mins + at[i])));
+        total[i] = fma(o, set1(x->sums[g]), total[i]);
       } else if constexpr (kOffset) {
-        total = fma(group_offset(w, panel, g, scale), set1(x->sums[g]), total);
+        total[i] = fma(group_offset(w, panel + i, g, scale), set1(x->sums[g]), total[i]);
       }
       if constexpr (kBook) scale = mul(scale, unit);
-      total = fma(scale, sum, total);
-      at += kPanel;
-    };
-    for (int64_t g = 0; g < groups; g += kTogether) {
-      one.template operator()<0>(g);
-      if constexpr (kTogether > 1) one.template operator()<4>(g + 1);
+      total[i] = fma(scale, sum, total[i]);
+      at[i] += kPanel;
     }
-    store_part(y + panel * kPanel, total, rows);
+  };
+  for (int64_t g = 0; g < groups; g += kTogether) {
+    one.template operator()<0>(g);
+    if constexpr (kTogether > 1) one.template operator()<4>(g + 1);
+  }
+  for (int i = 0; i < kPanels; ++i) store_part(y + (panel + i) * kPanel, total[i], rows[i]);
+}
+
+template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int kGroup>
+void row_groups(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                const float* bias, float* y) noexcept {
+  int64_t panel = begin;
+  for (; panel + kStreamsAtOnce <= end; panel += kStreamsAtOnce) {
+    row_groups_of<kCodes, kHigh, kBook, kOffset, kKind, kGroup, kStreamsAtOnce>(w, panel, x, bias,
+                                                                                y);
+  }
+  for (; panel < end; ++panel) {
+    row_groups_of<kCodes, kHigh, kBook, kOffset, kKind, kGroup, 1>(w, panel, x, bias, y);
   }
 }
 
 // Long groups of any size: a whole row, or a large block.
-template <Codes kCodes, bool kBook, Scales kKind>
-void row_blocks(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
-                const float* bias, float* y) noexcept {
+template <Codes kCodes, bool kBook, Scales kKind, int kPanels>
+LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView* x,
+                        const float* bias, float* y) {
   constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
   constexpr int64_t kStep = kStepBytes<kCodes>;  // of 8 columns
-  using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, 0, kBook>>;
+  using Products = RowProducts<kCodes, 0, kBook, 8, kPanels>;
   const Bytes16 book = load_book(w->book);
   const I code_zero = set1_int(kSigned ? kSignedZero : w->code_zero);
   const int64_t group = w->group, groups = w->groups, cols = w->cols, block = x->block;
-  for (int64_t panel = begin; panel < end; ++panel) {
-    const uint8_t* p = w->data + panel * w->panel_bytes;
-    const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
-    F total = bias ? load_part(bias + panel * kPanel, rows) : zero();
-    for (int64_t g = 0, from = 0; g < groups; ++g) {
-      const int64_t last = from + group < cols ? from + group : cols;
-      F group_total = zero();
-      for (int64_t b = g * x->blocks; from < last; ++b) {
-        const int64_t to = from + block < last ? from + block : last;
-        const int8_t *highs = x->high + from, *lows = x->low + from;
-        Sums high_sums, low_sums;
-        high_sums.clear();
-        low_sums.clear();
-        int64_t left = to - from;
-        for (; left >= 32; left -= 32, p += 4 * kStep, highs += 32, lows += 32) {
-          for (int64_t line = 0; line < 4 * kStep; line += 64) prefetch(p + kAhead + line);
-          RowProducts<kCodes, 0, kBook, 8> products{high_sums, low_sums};
-          quads<kCodes, 0, kBook, 0, 8>(book, p, zero_int(), highs, lows, products);
-        }
-        for (; left > 0; left -= 8, p += kStep, highs += 8, lows += 8) {
-          RowProducts<kCodes, 0, kBook, 2> products{high_sums, low_sums};
-          quads<kCodes, 0, kBook, 0, 2>(book, p, zero_int(), highs, lows, products);
-        }
-        const I zeros = mul_int(code_zero, set1_int(x->code_sums[b]));
-        const I joined = sub_int(join(high_sums.total(), low_sums.total()), zeros);
-        group_total = fma(to_float(joined), set1(x->scales[b]), group_total);
-        from = to;
-      }
-      F scale = group_scale_of<kKind>(w, panel, g);
-      if constexpr (kBook) scale = mul(scale, set1(w->unit));
-      total = fma(scale, group_total, total);
-    }
-    store_part(y + panel * kPanel, total, rows);
+  const I none[kPanels] = {};
+  const uint8_t* p[kPanels];
+  int64_t rows[kPanels];
+  F total[kPanels];
+  for (int i = 0; i < kPanels; ++i) {
+    const int64_t n = panel + i, left = w->rows - n * kPanel;
+    p[i] = w->data + n * w->panel_bytes;
+    rows[i] = left < kPanel ? left : kPanel;
+    total[i] = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
   }
+  for (int64_t g = 0, from = 0; g < groups; ++g) {
+    const int64_t last = from + group < cols ? from + group : cols;
+    F group_total[kPanels];
+    for (F& t : group_total) t = zero();
+    for (int64_t b = g * x->blocks; from < last; ++b) {
+      const int64_t to = from + block < last ? from + block : last;
+      const int8_t *highs = x->high + from, *lows = x->low + from;
+      typename Products::Sums high_sums[kPanels], low_sums[kPanels];
+      for (int i = 0; i < kPanels; ++i) {
+        high_sums[i].clear();
+        low_sums[i].clear();
+      }
+      int64_t left = to - from;
+      for (; left >= 32; left -= 32, highs += 32, lows += 32) {
+        Products{high_sums, low_sums}.template add<0, 0>(book, p, none, highs, lows);
+        for (int i = 0; i < kPanels; ++i) p[i] += 4 * kStep;
+      }
+      for (; left > 0; left -= 8, highs += 8, lows += 8) {
+        RowProducts<kCodes, 0, kBook, 2, kPanels>{high_sums, low_sums}.template add<0, 0>(
+            book, p, none, highs, lows);
+        for (int i = 0; i < kPanels; ++i) p[i] += kStep;
+      }
+      const I zeros = mul_int(code_zero, set1_int(x->code_sums[b]));
+      for (int i = 0; i < kPanels; ++i) {
+        const I joined = sub_int(join(high_sums[i].total(), low_sums[i].total()), zeros);
+        group_total[i] = fma(to_float(joined), set1(x->scales[b]), group_total[i]);
+      }
+      from = to;
+    }
+    for (int i = 0; i < kPanels; ++i) {
+      F scale = group_scale_of<kKind>(w, panel + i, g);
+      if constexpr (kBook) scale = mul(scale, set1(w->unit));
+      total[i] = fma(scale, group_total[i], total[i]);
+    }
+  }
+  for (int i = 0; i < kPanels; ++i) store_part(y + (panel + i) * kPanel, total[i], rows[i]);
+}
+
+template <Codes kCodes, bool kBook, Scales kKind>
+void row_blocks(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                const float* bias, float* y) noexcept {
+  int64_t panel = begin;
+  for (; panel + kStreamsAtOnce <= end; panel += kStreamsAtOnce) {
+    row_blocks_of<kCodes, kBook, kKind, kStreamsAtOnce>(w, panel, x, bias, y);
+  }
+  for (; panel < end; ++panel) row_blocks_of<kCodes, kBook, kKind, 1>(w, panel, x, bias, y);
 }
 
 // Calls row_groups for the size of w's groups if it is listed.

@@ -40,41 +40,73 @@ struct Products {
   }
 };
 
-template <Codes kCodes, int kHigh, int kTokens>
-void few(const PackedView* w, int64_t begin, int64_t end, const float* x, const float* sums,
-         const float* bias, float* y, int64_t ldy) noexcept {
+constexpr bool is_float(Codes codes) {
+  return codes == Codes::kF32 || codes == Codes::kF16 || codes == Codes::kBf16;
+}
+
+// Panels [panel, panel + kPanels); each is summed alone, so that their number changes no bit.
+template <Codes kCodes, int kHigh, int kTokens, int kPanels>
+LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const float* sums,
+                     const float* bias, float* y, int64_t ldy) {
   const Tables tables{load_table(w->table), load_table(w->high_table)};
   const bool offset = has_offset(w);
-  for (int64_t panel = begin; panel < end; ++panel) {
-    const uint8_t* p = w->data + panel * w->panel_bytes;
-    const uint8_t* high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
-    const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
-    F total[kTokens];
-    for (F& t : total) t = bias ? load_part(bias + panel * kPanel, rows) : zero();
-    Products<kTokens> products;
-    for (int64_t g = 0; g < w->groups; ++g) {
-      const int64_t first_column = g * w->group;
-      const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
-      products.clear();
-      for (int64_t k = first_column; k < last; k += 8, p += kStepBytes<kCodes>) {
-        prefetch(p + kAhead);
-        products.x = x + k * kTokens;
-        step<kCodes, kHigh>(tables, p, high, k, products);
+  const uint8_t *p[kPanels], *high[kPanels];
+  int64_t rows[kPanels];
+  F total[kPanels][kTokens];
+  for (int i = 0; i < kPanels; ++i) {
+    const int64_t n = panel + i, left = w->rows - n * kPanel;
+    p[i] = w->data + n * w->panel_bytes;
+    high[i] = kHigh > 0 ? w->high + n * w->high_panel_bytes : nullptr;
+    rows[i] = left < kPanel ? left : kPanel;
+    for (F& t : total[i]) t = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
+  }
+  Products<kTokens> products[kPanels];
+  for (int64_t g = 0; g < w->groups; ++g) {
+    const int64_t first_column = g * w->group;
+    const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
+    for (auto& one : products) one.clear();
+    for (int64_t k = first_column; k < last; k += 8) {
+      for (int i = 0; i < kPanels; ++i) {
+        for (int line = 0; line < kStepBytes<kCodes>; line += 64) prefetch(p[i] + kAhead + line);
+        products[i].x = x + k * kTokens;
+        step<kCodes, kHigh>(tables, p[i], high[i], k, products[i]);
+        p[i] += kStepBytes<kCodes>;
       }
-      if constexpr (kCodes == Codes::kF32 || kCodes == Codes::kF16 || kCodes == Codes::kBf16) {
-        for (int t = 0; t < kTokens; ++t) total[t] = add(total[t], products.total(t));
+    }
+    for (int i = 0; i < kPanels; ++i) {
+      if constexpr (is_float(kCodes)) {
+        for (int t = 0; t < kTokens; ++t) total[i][t] = add(total[i][t], products[i].total(t));
       } else {
-        const F scale = group_scale(w, panel, g);
-        for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, products.total(t), total[t]);
+        const F scale = group_scale(w, panel + i, g);
+        for (int t = 0; t < kTokens; ++t) {
+          total[i][t] = fma(scale, products[i].total(t), total[i][t]);
+        }
         if (offset) {
-          const F o = group_offset(w, panel, g, scale);
+          const F o = group_offset(w, panel + i, g, scale);
           for (int t = 0; t < kTokens; ++t) {
-            total[t] = fma(o, set1(sums[t * w->groups + g]), total[t]);
+            total[i][t] = fma(o, set1(sums[t * w->groups + g]), total[i][t]);
           }
         }
       }
     }
-    for (int t = 0; t < kTokens; ++t) store_part(y + t * ldy + panel * kPanel, total[t], rows);
+  }
+  for (int i = 0; i < kPanels; ++i) {
+    for (int t = 0; t < kTokens; ++t) {
+      store_part(y + t * ldy + (panel + i) * kPanel, total[i][t], rows[i]);
+    }
+  }
+}
+
+template <Codes kCodes, int kHigh, int kTokens>
+void few(const PackedView* w, int64_t begin, int64_t end, const float* x, const float* sums,
+         const float* bias, float* y, int64_t ldy) noexcept {
+  constexpr int kPanels = is_float(kCodes) && kTokens == 1 ? kStreamsAtOnce : 1;
+  int64_t panel = begin;
+  for (; panel + kPanels <= end; panel += kPanels) {
+    few_panels<kCodes, kHigh, kTokens, kPanels>(w, panel, x, sums, bias, y, ldy);
+  }
+  for (; panel < end; ++panel) {
+    few_panels<kCodes, kHigh, kTokens, 1>(w, panel, x, sums, bias, y, ldy);
   }
 }
 

@@ -209,6 +209,8 @@ LANE void transpose16(F (&r)[16]) {
 constexpr int kTokensAtOnce = 6;  // 1 panel × 6 tokens: 12 accumulators of 16 registers
 constexpr int kPanelsAtOnce = 1;
 constexpr int kChainsAtOnce = 4;  // Four chains of two registers each.
+// Panels that one row of x meets side by side, where registers allow it.
+constexpr int kStreamsAtOnce = 1;
 
 }  // namespace
 }  // namespace lathe::cpu

@@ -130,6 +130,8 @@ LANE void transpose16(F (&r)[16]) {
 constexpr int kTokensAtOnce = 12;  // 2 panels × 12 tokens: 24 accumulators of 32 registers
 constexpr int kPanelsAtOnce = 2;
 constexpr int kChainsAtOnce = 8;  // Additions take 4 cycles and two start in each: 8 chains.
+// Panels that one row of x meets side by side, where registers allow it.
+constexpr int kStreamsAtOnce = 2;
 
 }  // namespace
 }  // namespace lathe::cpu

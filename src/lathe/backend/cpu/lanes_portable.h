@@ -186,6 +186,7 @@ LANE void transpose16(F (&r)[16]) {
 constexpr int kTokensAtOnce = 3;  // 1 panel × 3 tokens: 12 accumulators of 16 SSE registers
 constexpr int kPanelsAtOnce = 1;
 constexpr int kChainsAtOnce = 2;  // Two chains of four registers each.
+constexpr int kStreamsAtOnce = 1;
 
 // Functions of the portable reference: the C library's.
 LANE F exp_of(const F& x) {

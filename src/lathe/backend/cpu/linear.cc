@@ -114,8 +114,7 @@ void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
     }
     add_tasks(p, pool, cols, {.sums = sums}, tasks);
   }
-  for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {
-    const Task& task = tasks[static_cast<size_t>(i)];
+  const auto run = [&](const Task& task) {
     const Product& p = *task.product;
     const int64_t rows = p.weight->rows();
     if (!p.weight->view()) return few_decoded(kernels, p, task.begin, task.end, x);
@@ -134,6 +133,16 @@ void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
         kernels.multiply_few(v, panel, panel + step, input, task.sums, static_cast<int32_t>(tokens),
                              p.bias, p.out, rows);
       }
+    }
+  };
+  pool.parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
+    // Neighbours of one product are one piece: kernels read several panels at once.
+    for (int64_t i = begin; i < end;) {
+      Task whole = tasks[static_cast<size_t>(i++)];
+      for (; i < end && tasks[static_cast<size_t>(i)].product == whole.product; ++i) {
+        whole.end = tasks[static_cast<size_t>(i)].end;
+      }
+      run(whole);
     }
   });
 }
