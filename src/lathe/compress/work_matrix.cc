@@ -1,7 +1,11 @@
 #include "lathe/compress/work_matrix.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+
+#include "lathe/base/wide.h"
+#include "lathe/formats/matrix_encoder.h"
 
 namespace lathe {
 namespace {
@@ -13,32 +17,34 @@ int64_t chunk_rows(int64_t cols) { return std::max<int64_t>(1, kChunkElems / col
 
 bool same(const Format& a, const Format& b) { return a.id() == b.id() && a.spec() == b.spec(); }
 
-// Σ (b − a)² and Σ a², with eight sums each so that they vectorise.
-struct Sums {
-  double error = 0, power = 0;
-  int64_t zeros = 0;
-};
+using Sums = WorkMatrix::RowSums;
 
-Sums compare(const float* a, const float* b, int64_t count) {
-  constexpr int kLanes = 8;
+// In sixteen sums each, so that they vectorise; squares of at most 8 weights are added up in f32.
+LATHE_WIDE Sums compare(const float* a, const float* b, int64_t count) {
+  constexpr int kLanes = 16, kRun = 8 * kLanes;
   double error[kLanes] = {}, power[kLanes] = {};
   int32_t zeros[kLanes] = {};
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) {
-      const double x = a[i + l], d = static_cast<double>(b[i + l]) - x;
-      error[l] += d * d;
-      power[l] += x * x;
-      zeros[l] += b[i + l] == 0.0f;
+  for (; i + kRun <= count; i += kRun) {
+    float errors[kLanes] = {}, powers[kLanes] = {};
+    for (int64_t j = i; j < i + kRun; j += kLanes) {
+      for (int l = 0; l < kLanes; ++l) {
+        const float x = a[j + l], d = b[j + l] - x;
+        errors[l] += d * d;
+        powers[l] += x * x;
+        zeros[l] += b[j + l] == 0.0f;
+      }
     }
-  }
-  for (int l = 0; i < count; ++i, ++l) {
-    const double x = a[i], d = static_cast<double>(b[i]) - x;
-    error[l] += d * d;
-    power[l] += x * x;
-    zeros[l] += b[i] == 0.0f;
+    for (int l = 0; l < kLanes; ++l) error[l] += static_cast<double>(errors[l]);
+    for (int l = 0; l < kLanes; ++l) power[l] += static_cast<double>(powers[l]);
   }
   Sums sums;
+  for (; i < count; ++i) {
+    const double x = a[i], d = static_cast<double>(b[i]) - x;
+    sums.error += d * d;
+    sums.power += x * x;
+    sums.zeros += b[i] == 0.0f;
+  }
   for (int l = 0; l < kLanes; ++l) {
     sums.error += error[l];
     sums.power += power[l];
@@ -71,7 +77,7 @@ const float* WorkMatrix::weights(ThreadPool& pool) {
 void WorkMatrix::prune(const std::vector<uint8_t>& mask, ThreadPool& pool) {
   LATHE_CHECK(static_cast<int64_t>(mask.size()) == size());
   weights(pool);
-  changed_ = true;
+  change();
   mask_.resize(mask.size());
   // Local pointers, without branches: this vectorises.
   const uint8_t* added = mask.data();
@@ -86,14 +92,13 @@ void WorkMatrix::prune(const std::vector<uint8_t>& mask, ThreadPool& pool) {
 void WorkMatrix::replace(std::vector<float> weights) {
   LATHE_CHECK(static_cast<int64_t>(weights.size()) == size());
   weights_ = std::move(weights);
-  changed_ = true;
+  change();
 }
 
 void WorkMatrix::store(WeightMatrix stored) {
   LATHE_CHECK(stored.rows() == info_.rows && stored.cols() == info_.cols);
-  stored_ = std::move(stored);
-  weights_ = {};
-  changed_ = false;
+  change();
+  become(std::move(stored));
 }
 
 void WorkMatrix::note_damping(double asked, double used) {
@@ -103,57 +108,71 @@ void WorkMatrix::note_damping(double asked, double used) {
 Status WorkMatrix::quantize(const FormatPtr& format, ThreadPool& pool) {
   if (is_stored() && same(*format, stored_.format())) return {};
   const int64_t rows = info_.rows, cols = info_.cols;
-  if (!format->rows_independent()) {
-    LATHE_TRY(stored_, WeightMatrix::encode(format, weights(pool), rows, cols, info_.name, &pool));
-    weights_ = {};
-    changed_ = false;
+  LATHE_TRY(MatrixEncoder encoder, MatrixEncoder::create(format, rows, cols, info_.name));
+  if (!encoder.by_rows()) {
+    LATHE_TRY(WeightMatrix whole,
+              WeightMatrix::encode(format, weights(pool), rows, cols, info_.name, &pool));
+    change();
+    become(std::move(whole));
     return {};
   }
-  LATHE_OK_IN(format->supports(rows, cols), info_.name);
-  std::vector<Bytes> parts;
-  std::vector<uint8_t*> buffers;
-  for (const PartSpec& part : format->parts(rows, cols)) {
-    uint8_t* data = nullptr;
-    parts.push_back(Bytes::allocate(static_cast<size_t>(part.bytes()), &data));
-    buffers.push_back(data);
-  }
+  // What is decoded here is the source itself: the error is measured on the way.
+  std::vector<Sums> sums(untouched_ && encoder.decodes() ? static_cast<size_t>(rows) : 0);
+  std::atomic<bool> finite = true;
   pool.parallel_for(rows, 1, [&](int64_t first, int64_t last) {
-    std::vector<float> scratch;
-    std::vector<uint8_t*> out(buffers.size());
+    std::vector<float> scratch, after;
     for (int64_t begin = first; begin < last; begin += chunk_rows(cols)) {
       const int64_t end = std::min(last, begin + chunk_rows(cols));
-      for (size_t p = 0; p < out.size(); ++p) {
-        out[p] = buffers[p] + begin * (static_cast<int64_t>(parts[p].size()) / rows);
+      const float* before = this->rows(begin, end, scratch);
+      if (!encoder.encode(begin, end, before)) finite = false;
+      if (sums.empty()) continue;
+      after.resize(static_cast<size_t>((end - begin) * cols));
+      encoder.decode(begin, end, after.data());
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t at = (r - begin) * cols;
+        sums[static_cast<size_t>(r)] = compare(before + at, after.data() + at, cols);
       }
-      format->encode(this->rows(begin, end, scratch), end - begin, cols, out);
     }
   });
-  // Finite weights can still lie outside what the format can hold (70000 in f16).
-  auto encoded = WeightMatrix::create(format, rows, cols, std::move(parts), info_.name);
-  if (!encoded.ok()) {
-    return bad_input("the weights do not fit format {}: {}", format->spec(),
-                     encoded.error().message)
-        .with_hint("use a format with a wider range, such as bf16");
+  if (!finite) {
+    return bad_input("{}: a weight is not finite; a checkpoint must hold finite numbers",
+                     info_.name);
   }
-  stored_ = std::move(*encoded);
+  LATHE_TRY(WeightMatrix stored, encoder.finish(info_.name));
+  change();
+  become(std::move(stored));
+  sums_ = std::move(sums);
+  return {};
+}
+
+void WorkMatrix::change() {
+  changed_ = true;
+  untouched_ = false;
+  sums_.clear();
+}
+
+void WorkMatrix::become(WeightMatrix stored) {
+  stored_ = std::move(stored);
   weights_ = {};
   changed_ = false;
-  return {};
 }
 
 StorageError storage_error(const WorkMatrix& matrix, ThreadPool& pool) {
   LATHE_CHECK(matrix.is_stored());
   const int64_t rows = matrix.info().rows, cols = matrix.info().cols;
   const std::vector<uint8_t>& mask = matrix.mask();
-  std::vector<Sums> sums(static_cast<size_t>(rows));
+  std::vector<Sums> sums = matrix.sums();
   std::vector<int64_t> lost(static_cast<size_t>(rows));
-  pool.parallel_for(rows, 1, [&](int64_t first, int64_t last) {
+  const bool measured = !sums.empty();
+  sums.resize(static_cast<size_t>(rows));
+  pool.parallel_for(measured ? 0 : rows, 1, [&](int64_t first, int64_t last) {
     std::vector<float> before, after;
     for (int64_t begin = first; begin < last; begin += chunk_rows(cols)) {
       const int64_t end = std::min(last, begin + chunk_rows(cols));
       before.resize(static_cast<size_t>((end - begin) * cols));
       matrix.source().decode_rows(begin, end, before.data());
-      const float* now = matrix.rows(begin, end, after);
+      const float* now =
+          matrix.is_untouched() ? before.data() : matrix.rows(begin, end, after);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t at = (r - begin) * cols;
         sums[static_cast<size_t>(r)] = compare(before.data() + at, now + at, cols);

@@ -41,6 +41,7 @@ class WorkMatrix {
     LATHE_CHECK(stats_ != nullptr);
     return *stats_;
   }
+  const std::shared_ptr<const LinearStats>& shared_stats() const { return stats_; }
   void set_stats(std::shared_ptr<const LinearStats> stats) { stats_ = std::move(stats); }
   // For the report: a statement about what had to be done otherwise than asked.
   const std::string& note() const { return note_; }
@@ -54,12 +55,27 @@ class WorkMatrix {
   // pass has changed the weights since.
   bool is_stored() const { return !changed_; }
   const WeightMatrix& stored() const { return stored_; }
+  // Still the source's very bytes.
+  bool is_untouched() const { return untouched_; }
+
+  // Of a row: Σ (ŵ − w)² and Σ w² against the source, and how many ŵ are 0.
+  struct RowSums {
+    double error = 0, power = 0;
+    int64_t zeros = 0;
+  };
+  // As quantize() has measured it on its way; empty where it could not.
+  const std::vector<RowSums>& sums() const { return sums_; }
 
  private:
+  void change();
+  void become(WeightMatrix stored);
+
   const MatrixInfo& info_;
   WeightMatrix source_, stored_;
   std::vector<float> weights_;  // empty: those of stored_
   bool changed_ = false;        // weights_ are no longer those of stored_
+  bool untouched_ = true;
+  std::vector<RowSums> sums_;
   std::vector<uint8_t> mask_;
   std::shared_ptr<const LinearStats> stats_;
   std::string note_;

@@ -18,6 +18,7 @@
 #include "lathe/formats/detail.h"
 #include "lathe/formats/kinds.h"
 #include "lathe/formats/layouts.h"
+#include "lathe/formats/run_loops.h"
 
 namespace lathe::formats {
 namespace {
@@ -106,19 +107,31 @@ class Codebook4Format final : public Format {
     const int64_t n = rows * cols;
     const int64_t blocks = ceil_div(n, block_);
     std::vector<float> scales(static_cast<size_t>(blocks));
-    for (int64_t b = 0; b < blocks; ++b) {
-      scales[static_cast<size_t>(b)] = encode_block(
-          weights + b * block_, std::min(block_, n - b * block_), out[kCodes] + b * block_ / 2);
+    encode_blocks(weights, n, out[kCodes], scales.data());
+    finish(scales, rows, cols, out);
+  }
+
+  void encode_blocks(const float* weights, int64_t count, uint8_t* codes, float* absmax) const {
+    for (int64_t b = 0; b * block_ < count; ++b) {
+      absmax[b] = encode_block(weights + b * block_, std::min(block_, count - b * block_),
+                               codes + b * block_ / 2);
     }
+  }
+
+  // All parts but the codes.
+  void finish(std::span<const float> absmax, int64_t rows, int64_t cols,
+              std::span<uint8_t* const> out) const {
+    const auto blocks = static_cast<int64_t>(absmax.size());
     std::memcpy(out[kQuantMap], table_.code.data(), sizeof(table_.code));
     float offset = 0.0f;
     if (nested_) {
+      std::vector<float> scales(absmax.begin(), absmax.end());
       offset = mean_like_torch(scales.data(), blocks);
       for (float& scale : scales) scale -= offset;
       encode_nested(scales.data(), blocks, out[kAbsmax], out[kNestedAbsmax]);
       std::memcpy(out[kNestedMap], dynamic_map().data(), sizeof(float) * 256);
     } else {
-      std::memcpy(out[kAbsmax], scales.data(), scales.size() * sizeof(float));
+      std::memcpy(out[kAbsmax], absmax.data(), absmax.size() * sizeof(float));
     }
     const std::string state = state_text(rows, cols, offset);
     std::memcpy(out[nested_ ? 5 : 3], state.data(), state.size());
@@ -132,15 +145,13 @@ class Codebook4Format final : public Format {
       const int64_t b = i / block_;
       float scale;
       v.absmax(b, b + 1, &scale);
-      float values[16];
-      for (int c = 0; c < 16; ++c) values[c] = v.code[static_cast<size_t>(c)] * scale;
+      std::array<float, 16> values;
+      for (size_t c = 0; c < 16; ++c) values[c] = v.code[c] * scale;
       const int64_t last = std::min(stop, (b + 1) * block_);
       if (i % 2) *out++ = values[v.codes[i / 2] & 15], ++i;
-      for (; i + 1 < last; i += 2, out += 2) {
-        out[0] = values[v.codes[i / 2] >> 4];
-        out[1] = values[v.codes[i / 2] & 15];
-      }
-      if (i < last) *out++ = values[v.codes[i / 2] >> 4], ++i;
+      look_up_pairs(v.codes + i / 2, last - i, values, out);
+      out += last - i;
+      i = last;
     }
   }
 
@@ -264,31 +275,17 @@ class Codebook4Format final : public Format {
   // bit-equal only if we do the same.
   float encode_block(const float* x, int64_t count, uint8_t* out) const {
     constexpr float kLeast = 1e-38f;
-    int32_t codes[4096 + 1];
+    uint8_t codes[4096 + 1];
     const float most = absmax(x, count);
     const float at_least = std::max(most, kLeast);
     const bool whole = count == block_;
-    const float factor = 1.0f / at_least;
-    float scaled[4096];
-    for (int64_t i = 0; i < count; ++i) {
-      const float s = whole ? x[i] * factor : x[i] / at_least;
-      const float low = s < -1.0f ? -1.0f : s;
-      scaled[i] = low > 1.0f ? 1.0f : low;
-    }
     // The rank of a value is the number of midpoints below it: a tie goes down, nothing branches.
-    const std::array<float, 15> bounds = bounds_;
-    for (int64_t i = 0; i < count; ++i) {
-      int32_t rank = 0;
-      for (size_t b = 0; b < 15; ++b) rank += scaled[i] > bounds[b] ? 1 : 0;
-      codes[i] = rank;
-    }
+    rank_codes(x, count, whole ? 1.0f / at_least : at_least, !whole, bounds_, codes);
     if (&table_ != &kNf4) {
-      for (int64_t i = 0; i < count; ++i) codes[i] = table_.order[static_cast<size_t>(codes[i])];
+      for (int64_t i = 0; i < count; ++i) codes[i] = table_.order[codes[i]];
     }
     if (count % 2) codes[count] = table_.order[7];  // the code of 0
-    for (int64_t i = 0; i < (count + 1) / 2; ++i) {
-      out[i] = static_cast<uint8_t>((codes[2 * i] << 4) | codes[2 * i + 1]);
-    }
+    pack_high_first(codes, count + count % 2, out);
     return whole ? most : at_least;
   }
 
@@ -320,6 +317,18 @@ Result<FormatPtr> parse_codebook4(const Table& table, std::string_view options) 
 }
 
 }  // namespace
+
+void encode_codebook4_blocks(const Format& format, const float* weights, int64_t count,
+                             uint8_t* codes, float* absmax) {
+  LATHE_CHECK(format.encoding() == Encoding::kCodebook4);
+  static_cast<const Codebook4Format&>(format).encode_blocks(weights, count, codes, absmax);
+}
+
+void finish_codebook4(const Format& format, std::span<const float> absmax, int64_t rows,
+                      int64_t cols, std::span<uint8_t* const> out) {
+  LATHE_CHECK(format.encoding() == Encoding::kCodebook4);
+  static_cast<const Codebook4Format&>(format).finish(absmax, rows, cols, out);
+}
 
 FormatKind nf4_kind() {
   return {"nf4",

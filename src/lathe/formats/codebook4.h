@@ -1,10 +1,15 @@
-// Double quantization, the second stage of NF4 and FP4: the absmax of the blocks are themselves
+// NF4 and FP4 in two steps, and
+// double quantization, the second stage of NF4 and FP4: the absmax of the blocks are themselves
 // stored in 8 bits. Source: bitsandbytes 0.50, functional.py (quantize_4bit, create_dynamic_map)
 // and its CPU library (quantize_blockwise).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <span>
+#include <vector>
+
+#include "lathe/formats/format.h"
 
 namespace lathe::formats {
 
@@ -22,5 +27,12 @@ float mean_like_torch(const float* x, int64_t count);
 // As the library does, a value is first snapped to 65536 steps over [−1, 1], then to the nearest
 // entry of the map, a tie going down; a block of zeros gets code 0.
 void encode_nested(const float* x, int64_t count, uint8_t* codes, uint8_t* absmax_out);
+
+// Encoding in two steps: whole blocks of weights to their codes and absmax, any ranges of them at the
+// same time; then everything else, from the absmax of all blocks.
+void encode_codebook4_blocks(const Format& format, const float* weights, int64_t count,
+                             uint8_t* codes, float* absmax);
+void finish_codebook4(const Format& format, std::span<const float> absmax, int64_t rows,
+                      int64_t cols, std::span<uint8_t* const> out);
 
 }  // namespace lathe::formats

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/wide.h"
 
 namespace lathe::formats {
 
@@ -55,7 +56,8 @@ namespace {
 // The exponent of each element, all bits set, means infinity or NaN. A branch-free scan first:
 // large float matrices are checked whole when they are opened.
 template <typename T>
-int64_t first_with_exponent(const uint8_t* data, int64_t count, T exponent) {
+__attribute__((always_inline)) inline int64_t first_with_exponent(const uint8_t* data,
+                                                                  int64_t count, T exponent) {
   constexpr int64_t kChunk = 4096;
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     const int64_t end = begin + kChunk < count ? begin + kChunk : count;
@@ -71,16 +73,23 @@ int64_t first_with_exponent(const uint8_t* data, int64_t count, T exponent) {
   return -1;
 }
 
+LATHE_WIDE int64_t first_bad_f32(const uint8_t* data, int64_t count) {
+  return first_with_exponent<uint32_t>(data, count, 0x7f800000u);
+}
+LATHE_WIDE int64_t first_bad_16(const uint8_t* data, int64_t count, uint16_t exponent) {
+  return first_with_exponent<uint16_t>(data, count, exponent);
+}
+
 }  // namespace
 
 int64_t first_not_finite(DType dtype, const uint8_t* data, int64_t count) {
   switch (dtype) {
     case DType::kF32:
-      return first_with_exponent<uint32_t>(data, count, 0x7f800000u);
+      return first_bad_f32(data, count);
     case DType::kF16:
-      return first_with_exponent<uint16_t>(data, count, 0x7c00u);
+      return first_bad_16(data, count, 0x7c00u);
     case DType::kBF16:
-      return first_with_exponent<uint16_t>(data, count, 0x7f80u);
+      return first_bad_16(data, count, 0x7f80u);
     default:
       LATHE_CHECK(false);
       return -1;

@@ -69,14 +69,7 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int32_t round_even(float x) { return std::bit_cast<int32_t>(x + 0x1.8p23f) - 0x4b400000; }
 
 // max |x| of finite values. Compares bit patterns, which order like the magnitudes do.
-inline float absmax(const float* x, int64_t count) {
-  int32_t most = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t bits = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
-    most = bits > most ? bits : most;
-  }
-  return std::bit_cast<float>(most);
-}
+float absmax(const float* x, int64_t count);
 
 // "a,b,c" → pieces; an empty text has none.
 std::vector<std::string_view> split_options(std::string_view text);

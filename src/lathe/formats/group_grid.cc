@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "lathe/base/threads.h"
+#include "lathe/base/wide.h"
 #include "lathe/formats/bits.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/layouts.h"
@@ -14,6 +15,81 @@ namespace lathe {
 
 using formats::ceil_div;
 using formats::round_even;
+
+namespace {
+
+// A grid of whole codes: value = scale · (code − zero) + offset, scale not 0.
+struct Steps {
+  float scale, offset;
+  int32_t zero, lowest, highest;
+
+  int32_t code(float x) const {
+    // Far outside, so that rounding stays within the range of round_even.
+    const float scaled = (x - offset) / scale;
+    const float raised = scaled < -1e6f ? -1e6f : scaled;
+    const int32_t rounded = round_even(raised > 1e6f ? 1e6f : raised) + zero;
+    const int32_t low = rounded < lowest ? lowest : rounded;
+    return low > highest ? highest : low;
+  }
+  float value(int32_t code) const { return scale * static_cast<float>(code - zero) + offset; }
+};
+
+constexpr int kLanes = 8;  // sums of their own, so that the loops vectorise
+
+// Σ weight · d², d being what rounding changes.
+LATHE_WIDE double weighted_cost(const float* x, const float* weight, int64_t count,
+                                const Steps& given) {
+  const Steps steps = given;
+  double sums[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float d = steps.value(steps.code(x[i + l])) - x[i + l];
+      sums[l] += static_cast<double>(weight[i + l]) * static_cast<double>(d * d);
+    }
+  }
+  for (int l = 0; i < count; ++i, ++l) {
+    const float d = steps.value(steps.code(x[i])) - x[i];
+    sums[l] += static_cast<double>(weight[i]) * static_cast<double>(d * d);
+  }
+  double sum = 0;
+  for (const double part : sums) sum += part;
+  return sum;
+}
+
+// Weighted sums of 1, q, x, q² and q·x, q being the code less the zero.
+struct FitSums {
+  double h = 0, hc = 0, hx = 0, hcc = 0, hcx = 0;
+};
+LATHE_WIDE FitSums fit_sums(const float* x, const float* weight, int64_t count,
+                            const Steps& given) {
+  const Steps steps = given;
+  double h[kLanes] = {}, hc[kLanes] = {}, hx[kLanes] = {}, hcc[kLanes] = {}, hcx[kLanes] = {};
+  const auto add = [&](int64_t i, int l) {
+    const double q = steps.code(x[i]) - steps.zero, w = weight[i], value = x[i];
+    h[l] += w;
+    hc[l] += w * q;
+    hx[l] += w * value;
+    hcc[l] += w * q * q;
+    hcx[l] += w * q * value;
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) add(i + l, l);
+  }
+  for (int l = 0; i < count; ++i, ++l) add(i, l);
+  FitSums out;
+  for (int l = 0; l < kLanes; ++l) {
+    out.h += h[l];
+    out.hc += hc[l];
+    out.hx += hx[l];
+    out.hcc += hcc[l];
+    out.hcx += hcx[l];
+  }
+  return out;
+}
+
+}  // namespace
 
 Result<GroupGrid> GroupGrid::create(const FormatPtr& stored_as, int64_t rows, int64_t cols) {
   LATHE_OK(stored_as->supports(rows, cols));
@@ -108,6 +184,10 @@ double GroupGrid::cost(const float* x, const FitWeight& weight, int64_t count,
                        const GridGroup& g) const {
   constexpr int64_t kRun = 256;  // of a longer group, the runs count for themselves
   double sum = 0;
+  if (!weight.matrix && !codebook_ && g.scale != 0.0f) {
+    return weighted_cost(x, weight.diagonal, count,
+                         {g.scale, g.offset, g.zero, lowest_, highest_});
+  }
   if (!weight.matrix) {
     for (int64_t i = 0; i < count; ++i) {
       const float d = round(x[i], g) - x[i];
@@ -155,17 +235,22 @@ GridGroup GroupGrid::with_scale(float scale, float low) const {
 // Scale (and offset) by weighted least squares for the codes that `g` gives.
 GridGroup GroupGrid::refitted(const float* x, const float* diagonal, int64_t count,
                               GridGroup g) const {
-  double h = 0, hc = 0, hx = 0, hcc = 0, hcx = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t c = code(x[i], g);
-    const double q = codebook_ ? static_cast<double>(table_[static_cast<size_t>(c)]) : c - g.zero;
-    const double w = diagonal[i], value = x[i];
-    h += w;
-    hc += w * q;
-    hx += w * value;
-    hcc += w * q * q;
-    hcx += w * q * value;
+  FitSums sums;
+  if (!codebook_ && g.scale != 0.0f) {
+    sums = fit_sums(x, diagonal, count, {g.scale, g.offset, g.zero, lowest_, highest_});
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      const int32_t c = code(x[i], g);
+      const double q = codebook_ ? static_cast<double>(table_[static_cast<size_t>(c)]) : c - g.zero;
+      const double w = diagonal[i], value = x[i];
+      sums.h += w;
+      sums.hc += w * q;
+      sums.hx += w * value;
+      sums.hcc += w * q * q;
+      sums.hcx += w * q * value;
+    }
   }
+  const auto& [h, hc, hx, hcc, hcx] = sums;
   if (offset_) {
     const double det = h * hcc - hc * hc;
     if (!(det > 0)) return g;

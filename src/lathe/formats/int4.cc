@@ -19,48 +19,21 @@
 #include "lathe/formats/bits.h"
 #include "lathe/formats/detail.h"
 #include "lathe/formats/kinds.h"
+#include "lathe/formats/run_loops.h"
 
 namespace lathe::formats {
 namespace {
 
-struct Range {
-  float low, high;  // min(0, w), max(0, w)
-};
-
-Range range_of(const float* x, int64_t count) {
-  constexpr int kLanes = 16;
-  float low[kLanes] = {}, high[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) low[l] = x[i + l] < low[l] ? x[i + l] : low[l];
-    for (int l = 0; l < kLanes; ++l) high[l] = x[i + l] > high[l] ? x[i + l] : high[l];
-  }
-  for (int l = 1; l < kLanes; ++l) low[0] = std::min(low[0], low[l]);
-  for (int l = 1; l < kLanes; ++l) high[0] = std::max(high[0], high[l]);
-  for (; i < count; ++i) {
-    low[0] = std::min(low[0], x[i]);
-    high[0] = std::max(high[0], x[i]);
-  }
-  return {low[0], high[0]};
-}
-
 // Codes of a run that starts at an even column. `inverse` is 1/scale, or 0 for a scale of 0 or
-// infinity. A tiny f16 scale may have been rounded to two thirds of its value: hence the clamp.
+// infinity. A tiny f16 scale may have been rounded to two thirds of its value: hence the bounds.
 void encode_run(const float* x, int64_t count, float inverse, int zero, int lowest, uint8_t* out) {
   constexpr int64_t kChunk = 256;
-  int32_t codes[kChunk];
+  uint8_t codes[kChunk];
   for (int64_t begin = 0; begin < count; begin += kChunk) {
     const int64_t n = std::min(kChunk, count - begin);
-    for (int64_t i = 0; i < n; ++i) {
-      const int32_t code = round_even(x[begin + i] * inverse) + zero;
-      const int32_t raised = code < lowest ? lowest : code;
-      codes[i] = raised > 15 ? 15 : raised;
-    }
+    round_codes(x + begin, n, inverse, zero, lowest, 15, codes);
     if (n % 2) codes[n] = 8;
-    const int64_t pairs = (n + 1) / 2;
-    for (int64_t i = 0; i < pairs; ++i) {
-      out[begin / 2 + i] = static_cast<uint8_t>(codes[2 * i] | (codes[2 * i + 1] << 4));
-    }
+    pack_low_first(codes, n + n % 2, out + begin / 2);
   }
 }
 
@@ -135,12 +108,7 @@ class Int4Format final : public Format {
                                    : load<float>(parts[1].data(), index);
         const int zero = asymmetric_ ? parts[2].data()[index] : 8;
         const int64_t last = std::min(cols, (g + 1) * group);
-        int64_t k = g * group;
-        for (; k + 1 < last; k += 2) {
-          out[k] = scale * static_cast<float>((row[k / 2] & 15) - zero);
-          out[k + 1] = scale * static_cast<float>((row[k / 2] >> 4) - zero);
-        }
-        if (k < last) out[k] = scale * static_cast<float>((row[k / 2] & 15) - zero);
+        scale_pairs(row + g * group / 2, last - g * group, scale, zero, out + g * group);
       }
       out += cols;
     }

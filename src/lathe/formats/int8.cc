@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "lathe/formats/kinds.h"
+#include "lathe/formats/run_loops.h"
 
 namespace lathe::formats {
 
@@ -24,9 +25,7 @@ void encode_int8_run(const float* x, int64_t count, float most, int8_t* codes) {
   }
   const float lift = most < 0x1p-120f ? 0x1p60f : 1.0f;
   const float factor = (1.0f / (most * lift)) * 127.0f;
-  for (int64_t i = 0; i < count; ++i) {
-    codes[i] = static_cast<int8_t>(round_even((x[i] * lift) * factor));
-  }
+  round_bytes(x, count, lift, factor, codes);
 }
 
 Status check_int8_scales(const Bytes& part, const char* name, float divisor) {
@@ -95,9 +94,7 @@ class Int8Format final : public Format {
         const float stored = load<float>(parts[1].data(), r * groups + g);
         const float scale = group_ ? stored : stored / 127.0f;
         const int64_t last = std::min(cols, (g + 1) * group);
-        for (int64_t k = g * group; k < last; ++k) {
-          out[k] = static_cast<float>(codes[r * cols + k]) * scale;
-        }
+        scale_bytes(codes + r * cols + g * group, last - g * group, scale, out + g * group);
       }
       out += cols;
     }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lathe/base/check.h"
+#include "lathe/base/wide.h"
 
 namespace lathe {
 namespace {
@@ -63,18 +64,46 @@ uint16_t f32_to_f16(float x) {
   return sign | static_cast<uint16_t>((a - 0x38000000u + 0xfffu + odd) >> 13);
 }
 
+namespace {
+
+LATHE_WIDE void widen_bf16(const uint8_t* source, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    uint16_t h;
+    std::memcpy(&h, source + 2 * i, 2);
+    out[i] = bf16_to_f32(h);
+  }
+}
+
+}  // namespace
+
 void widen(DType t, const uint8_t* source, int64_t count, float* out) {
   if (t == DType::kF32) {
     std::memcpy(out, source, static_cast<size_t>(count) * 4);
     return;
   }
   LATHE_CHECK(t == DType::kF16 || t == DType::kBF16);
+  if (t == DType::kBF16) return widen_bf16(source, count, out);
   for (int64_t i = 0; i < count; ++i) {
     uint16_t h;
     std::memcpy(&h, source + 2 * i, 2);
-    out[i] = t == DType::kF16 ? f16_to_f32(h) : bf16_to_f32(h);
+    out[i] = f16_to_f32(h);
   }
 }
+
+namespace {
+
+// f32_to_bf16() without a branch.
+LATHE_WIDE void narrow_bf16(const float* source, int64_t count, uint8_t* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto u = std::bit_cast<uint32_t>(source[i]);
+    const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    const uint32_t nan = (u >> 16) | 0x40u;
+    const auto h = static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+    std::memcpy(out + 2 * i, &h, 2);
+  }
+}
+
+}  // namespace
 
 void narrow(DType t, const float* source, int64_t count, uint8_t* out) {
   if (t == DType::kF32) {
@@ -82,8 +111,9 @@ void narrow(DType t, const float* source, int64_t count, uint8_t* out) {
     return;
   }
   LATHE_CHECK(t == DType::kF16 || t == DType::kBF16);
+  if (t == DType::kBF16) return narrow_bf16(source, count, out);
   for (int64_t i = 0; i < count; ++i) {
-    const uint16_t h = t == DType::kF16 ? f32_to_f16(source[i]) : f32_to_bf16(source[i]);
+    const uint16_t h = f32_to_f16(source[i]);
     std::memcpy(out + 2 * i, &h, 2);
   }
 }
