@@ -5,6 +5,7 @@
 
 #include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/backend/tap_ops.h"
+#include "lathe/compress/gram_sum.h"
 #include "lathe/model/forward.h"
 #include "lathe/model/rope.h"
 
@@ -13,66 +14,96 @@ namespace {
 
 constexpr int64_t kDefaultContext = 4096;
 
-// Adds up Σ x xᵀ of the input that `name` shares with the other matrices of its call.
-class GramTap final : public WrappedOps {
+// Sums up the inputs of matrices; one that shares its input with others counts under the name of
+// the first.
+class GramTap : public WrappedOps {
  public:
-  GramTap(Ops& inner, const std::string& name) : WrappedOps(inner), name_(name) {}
+  struct Input {
+    std::vector<std::string> sharing;
+    std::unique_ptr<GramSum> sum;
+  };
+  // `tokens` of all samples.
+  GramTap(Ops& inner, int64_t tokens) : WrappedOps(inner), tokens_(tokens) {}
+
+  std::map<std::string, Input>& inputs() { return inputs_; }
 
   Tensor linear(const Linear& w, const Tensor& x) override {
-    if (w.name == name_) {
-      sharing_ = {w.name};
-      add(x);
-    }
+    see({w.name}, x);
     return inner().linear(w, x);
   }
   std::vector<Tensor> linears(std::span<const Linear* const> ws, const Tensor& x) override {
-    if (std::any_of(ws.begin(), ws.end(), [&](const Linear* w) { return w->name == name_; })) {
-      sharing_.clear();
-      for (const Linear* w : ws) sharing_.push_back(w->name);
-      add(x);
-    }
+    see(names_of(ws), x);
     return inner().linears(ws, x);
   }
 
-  std::shared_ptr<LinearStats> stats() const { return stats_; }
-  const std::vector<std::string>& sharing() const { return sharing_; }
-
- private:
-  // As one product of the backend: (xᵀ)·(xᵀ)ᵀ.
-  void add(const Tensor& x) {
-    const int64_t tokens = x.rows(), size = x.cols();
-    if (!stats_) {
-      stats_ = std::make_shared<LinearStats>();
-      stats_->size = size;
-      stats_->gram.resize(static_cast<size_t>(size * size));
-      stats_->absolute.resize(static_cast<size_t>(size));
-      stats_->largest.resize(static_cast<size_t>(size));
+ protected:
+  static std::vector<std::string> names_of(std::span<const Linear* const> ws) {
+    std::vector<std::string> names;
+    for (const Linear* w : ws) names.push_back(w->name);
+    return names;
+  }
+  void see(std::vector<std::string> sharing, const Tensor& x) {
+    Input& input = inputs_[sharing.front()];
+    if (!input.sum) {
+      input.sharing = std::move(sharing);
+      input.sum = std::make_unique<GramSum>(inner(), x.cols(), tokens_);
     }
-    Tensor across(size, tokens);
-    float* out = across.mutable_data();
-    double* absolute = stats_->absolute.data();
-    float* largest = stats_->largest.data();
-    threads().parallel_for(size, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t t = 0; t < tokens; ++t) {
-        for (int64_t k = begin; k < end; ++k) {
-          out[k * tokens + t] = x.row(t)[k];
-          absolute[k] += static_cast<double>(std::fabs(x.row(t)[k]));
-          largest[k] = std::max(largest[k], std::fabs(x.row(t)[k]));
-        }
-      }
-    });
-    const Linear columns{"", inner().pack(WeightMatrix::of_floats(out, size, tokens)), {}};
-    const Tensor product = inner().linear(columns, across);
-    stats_->tokens += tokens;
-    double* gram = stats_->gram.data();
-    threads().parallel_for(size * size, 4096, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) gram[i] += static_cast<double>(product.data()[i]);
-    });
+    input.sum->add(x);
   }
 
+ private:
+  int64_t tokens_;
+  std::map<std::string, Input> inputs_;
+};
+
+// The input of one matrix only. What comes after it in the layer is not computed: its results have
+// their shape and no meaning.
+class OneGramTap final : public GramTap {
+ public:
+  OneGramTap(Ops& inner, const std::string& name, int64_t tokens)
+      : GramTap(inner, tokens), name_(name) {}
+
+  void begin_sample() { done_ = false; }
+
+  Tensor linear(const Linear& w, const Tensor& x) override {
+    if (!done_ && w.name == name_) {
+      see({w.name}, x);
+      done_ = true;
+    }
+    return done_ ? Tensor(x.rows(), w.weight->rows()) : inner().linear(w, x);
+  }
+  std::vector<Tensor> linears(std::span<const Linear* const> ws, const Tensor& x) override {
+    if (!done_ && std::any_of(ws.begin(), ws.end(), [&](auto* w) { return w->name == name_; })) {
+      see(names_of(ws), x);
+      done_ = true;
+    }
+    if (!done_) return inner().linears(ws, x);
+    std::vector<Tensor> out;
+    for (const Linear* w : ws) out.emplace_back(x.rows(), w->weight->rows());
+    return out;
+  }
+  Tensor norm(const Norm& n, const Tensor& x) override { return done_ ? x : inner().norm(n, x); }
+  Tensor add(Tensor a, const Tensor& b) override {
+    return done_ ? a : inner().add(std::move(a), b);
+  }
+  Tensor activate(Activation f, Tensor x) override {
+    return done_ ? x : inner().activate(f, std::move(x));
+  }
+  Tensor gate(Activation f, Tensor gate, const Tensor& up) override {
+    return done_ ? gate : inner().gate(f, std::move(gate), up);
+  }
+  Tensor rope(const Rope& r, std::span<const int32_t> positions, int64_t head_size,
+              Tensor x) override {
+    return done_ ? x : inner().rope(r, positions, head_size, std::move(x));
+  }
+  Tensor attention(const AttentionSpec& spec, int64_t layer, std::span<const SequenceSpan> spans,
+                   const Tensor& q, const Tensor& k, const Tensor& v) override {
+    return done_ ? q : inner().attention(spec, layer, spans, q, k, v);
+  }
+
+ private:
   const std::string& name_;
-  std::shared_ptr<LinearStats> stats_;
-  std::vector<std::string> sharing_;
+  bool done_ = false;
 };
 
 // Adds up Σ x² of the inputs of all matrices.
@@ -111,10 +142,15 @@ class SquareTap final : public WrappedOps {
 
 }  // namespace
 
+Result<Math> calibration_math() {
+  LATHE_TRY(const Isa isa, chosen_isa());
+  return chosen_math(isa == Isa::kAmx ? Math::kFast : Math::kExact);
+}
+
 Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
     const Checkpoint& source, std::vector<std::vector<int32_t>> samples, ThreadPool& pool) {
   LATHE_TRY(const Isa isa, chosen_isa());
-  LATHE_TRY(const Math math, chosen_math(Math::kExact));
+  LATHE_TRY(const Math math, calibration_math());
   const ModelConfig& c = source.config();
   std::unique_ptr<CalibrationStream> out(new CalibrationStream);
   // The pool belongs to the caller.
@@ -161,10 +197,15 @@ Status CalibrationStream::set_states(std::vector<Tensor> states) {
   }
   if (!same) return bad_input("the hidden states are of other samples");
   states_ = std::move(states);
+  halfway_ = false;
   return {};
 }
 
-Status CalibrationStream::run(const Checkpoint& current, int64_t index, Ops& ops, bool keep) {
+// What of a layer run() passes through.
+enum class CalibrationStream::Part { kRest, kAttention };
+
+Status CalibrationStream::run(const Checkpoint& current, int64_t index, Ops& ops, Part part,
+                              const std::function<void()>& begin_sample) {
   LATHE_TRY(const Layer layer, load_layer(current, *ops_, index));
   const ModelConfig& config = current.config();
   const Rope& rope = config.local(index) ? local_rope_ : rope_;
@@ -174,13 +215,21 @@ Status CalibrationStream::run(const Checkpoint& current, int64_t index, Ops& ops
   }
   // A cache of one layer: the index only chooses a place in it.
   LATHE_TRY(KvCache cache, KvCache::create(config.kv_shape(), longest));
+  const bool keep = !begin_sample;
   for (size_t s = 0; s < samples_.size(); ++s) {
+    if (!keep) begin_sample();
     Batch batch;
     cache.set_length(0);
     batch.add(cache, samples_[s], true);
     const std::vector<int32_t> positions = positions_of(batch);
     Tensor x = keep ? std::move(states_[s]) : states_[s];
-    x = run_layer(config, layer, index, rope, ops, batch, positions, std::move(x));
+    if (halfway_) {
+      x = run_mlp(config, layer, ops, std::move(x));
+    } else if (part == Part::kAttention) {
+      x = run_attention(config, layer, index, rope, ops, batch, positions, std::move(x));
+    } else {
+      x = run_layer(config, layer, index, rope, ops, batch, positions, std::move(x));
+    }
     if (keep) states_[s] = std::move(x);
   }
   return {};
@@ -189,21 +238,43 @@ Status CalibrationStream::run(const Checkpoint& current, int64_t index, Ops& ops
 Result<std::shared_ptr<const LinearStats>> CalibrationStream::collect(
     const Checkpoint& current, int64_t layer, const std::string& name,
     std::vector<std::string>& sharing) {
-  GramTap tap(*ops_, name);
-  LATHE_OK(run(current, layer, tap, false));
-  LATHE_CHECK(tap.stats() != nullptr);
-  sharing = tap.sharing();
-  return std::shared_ptr<const LinearStats>(tap.stats());
+  OneGramTap tap(*ops_, name, tokens_);
+  LATHE_OK(run(current, layer, tap, Part::kRest, [&] { tap.begin_sample(); }));
+  LATHE_CHECK(tap.inputs().size() == 1);
+  GramTap::Input& input = tap.inputs().begin()->second;
+  sharing = std::move(input.sharing);
+  return input.sum->finish();
+}
+
+Status CalibrationStream::advance_attention(const Checkpoint& current, int64_t layer) {
+  if (halfway_ || !has_halves(current.config())) return {};
+  LATHE_OK(run(current, layer, *ops_, Part::kAttention));
+  halfway_ = true;
+  return {};
 }
 
 Status CalibrationStream::advance(const Checkpoint& current, int64_t layer) {
-  return run(current, layer, *ops_, true);
+  LATHE_OK(run(current, layer, *ops_, Part::kRest));
+  halfway_ = false;
+  return {};
 }
 
 Status CalibrationStream::advance(const Checkpoint& current, int64_t layer,
                                   std::map<std::string, LinearStats>& squares) {
+  LATHE_CHECK(!halfway_);
   SquareTap tap(*ops_, squares);
-  return run(current, layer, tap, true);
+  return run(current, layer, tap, Part::kRest);
+}
+
+Status CalibrationStream::advance(const Checkpoint& current, int64_t layer,
+                                  std::vector<SharedInput>& inputs) {
+  LATHE_CHECK(!halfway_);
+  GramTap tap(*ops_, tokens_);
+  LATHE_OK(run(current, layer, tap, Part::kRest));
+  for (auto& [name, input] : tap.inputs()) {
+    inputs.push_back({std::move(input.sharing), input.sum->finish()});
+  }
+  return {};
 }
 
 }  // namespace lathe

@@ -2,23 +2,35 @@
 //
 // Hidden states of all samples are held (samples · length · C floats), one block's weights and one
 // input's statistics; nothing else of the model is in memory. The forward pass is the one of
-// model/forward.h; a WrappedOps taps the inputs. Sums over one sample are in f32, over samples in
-// f64, in a fixed order: the same data, seed and instruction set give the same bytes on any number
-// of threads.
+// model/forward.h; a WrappedOps taps the inputs (gram_sum.h). A pass that collects ends at the input
+// that it is for, and begins in the middle of a block whose attention is done: the products of a
+// block that q, k, v, o, gate, up and down are fitted in are computed 1.6 times in all. The same
+// data, seed and instruction set give the same bytes on any number of threads.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "lathe/backend/ops.h"
+#include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/compress/calibration_data.h"
 #include "lathe/compress/linear_stats.h"
 #include "lathe/model/checkpoint.h"
 #include "lathe/model/model.h"
 
 namespace lathe {
+
+// How calibration multiplies: with AMX in BF16, as the model will run (docs/decisions), else in f32.
+// LATHE_MATH overrides it.
+Result<Math> calibration_math();
+
+// An input, and the matrices of a block that read it.
+struct SharedInput {
+  std::vector<std::string> sharing;  // in the order of the forward pass
+  std::shared_ptr<const LinearStats> stats;
+};
 
 class CalibrationStream {
  public:
@@ -37,22 +49,32 @@ class CalibrationStream {
   Result<std::shared_ptr<const LinearStats>> collect(const Checkpoint& current, int64_t layer,
                                                      const std::string& name,
                                                      std::vector<std::string>& sharing);
-  // Takes the hidden states through block `layer`, whose number of heads may be less than the
-  // source's.
+  // Takes the hidden states through the attention of block `layer`, once its matrices are what they
+  // will stay; from then on collect() is of the MLP's. Does nothing the second time, or where a
+  // block has no halves.
+  Status advance_attention(const Checkpoint& current, int64_t layer);
+  // Takes the hidden states through (what is left of) block `layer`, whose number of heads may be
+  // less than the source's.
   Status advance(const Checkpoint& current, int64_t layer);
   // The same, and adds up Σ x² of the input of every matrix of the block, by name.
   Status advance(const Checkpoint& current, int64_t layer,
                  std::map<std::string, LinearStats>& squares);
+  // The same, and appends the statistics of every input of the block.
+  Status advance(const Checkpoint& current, int64_t layer, std::vector<SharedInput>& inputs);
 
  private:
   CalibrationStream() = default;
-  Status run(const Checkpoint& current, int64_t layer, Ops& ops, bool keep);
+  enum class Part;
+  // With `begin_sample`, which is called before each sample, the states stay as they are.
+  Status run(const Checkpoint& current, int64_t layer, Ops& ops, Part part,
+             const std::function<void()>& begin_sample = {});
 
   std::unique_ptr<Ops> ops_;
   Rope rope_, local_rope_;
   Samples samples_;
   std::vector<Tensor> states_;
   int64_t tokens_ = 0;
+  bool halfway_ = false;  // states_ have passed the attention of the next block
 };
 
 }  // namespace lathe

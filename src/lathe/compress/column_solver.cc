@@ -2,103 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
-// Copies of the inner loops for wider vectors, chosen when the program starts; the resolver would
-// run before a sanitizer is ready.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define LATHE_WIDE __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
-#else
-#define LATHE_WIDE
-#endif
+#include "lathe/base/wide.h"
+#include "lathe/backend/cpu/block_products.h"
 
 namespace lathe {
 namespace {
 
-LATHE_WIDE double dot(const double* a, const double* b, int64_t count) {
-  constexpr int kLanes = 16;
-  double sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) sums[l] += a[i + l] * b[i + l];
-  }
-  double sum = 0;
-  for (const double s : sums) sum += s;
-  for (; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
 // y −= a · x
-LATHE_WIDE void subtract(double* __restrict y, double a, const double* __restrict x,
-                         int64_t count) {
-  for (int64_t i = 0; i < count; ++i) y[i] -= a * x[i];
-}
 LATHE_WIDE void subtract(float* __restrict y, float a, const float* __restrict x, int64_t count) {
   for (int64_t i = 0; i < count; ++i) y[i] -= a * x[i];
-}
-// Four at once: a quarter of the traffic of y.
-LATHE_WIDE void subtract4(float* __restrict y, const float* a, const float* __restrict x,
-                          int64_t stride, int64_t count) {
-  const float a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
-  for (int64_t i = 0; i < count; ++i) {
-    y[i] -= a0 * x[i] + a1 * x[i + stride] + (a2 * x[i + 2 * stride] + a3 * x[i + 3 * stride]);
-  }
-}
-
-constexpr int64_t kTile = 64;
-
-// Lower Cholesky factor in place; false where a pivot is not positive.
-bool factorize(std::vector<double>& a, int64_t n, ThreadPool& pool) {
-  for (int64_t k = 0; k < n; k += kTile) {
-    const int64_t end = std::min(n, k + kTile);
-    for (int64_t i = k; i < end; ++i) {
-      double* row = a.data() + i * n;
-      for (int64_t j = k; j < i; ++j) {
-        row[j] = (row[j] - dot(row + k, a.data() + j * n + k, j - k)) / a[size_t(j * n + j)];
-      }
-      const double pivot = row[i] - dot(row + k, row + k, i - k);
-      if (!(pivot > 0) || !std::isfinite(pivot)) return false;
-      row[i] = std::sqrt(pivot);
-    }
-    pool.parallel_for(n - end, 8, [&](int64_t first, int64_t last) {
-      for (int64_t i = end + first; i < end + last; ++i) {
-        double* row = a.data() + i * n;
-        for (int64_t j = k; j < end; ++j) {
-          row[j] = (row[j] - dot(row + k, a.data() + j * n + k, j - k)) / a[size_t(j * n + j)];
-        }
-      }
-    });
-    pool.parallel_for(n - end, 8, [&](int64_t first, int64_t last) {
-      for (int64_t i = end + first; i < end + last; ++i) {
-        double* row = a.data() + i * n;
-        for (int64_t j = end; j <= i; ++j) {
-          row[j] -= dot(row + k, a.data() + j * n + k, end - k);
-        }
-      }
-    });
-  }
-  return true;
-}
-
-// L⁻¹ of a lower triangular L, a tile of columns at a time.
-std::vector<double> invert_lower(const std::vector<double>& l, int64_t n, ThreadPool& pool) {
-  std::vector<double> out(static_cast<size_t>(n * n));
-  pool.parallel_for((n + kTile - 1) / kTile, 1, [&](int64_t first, int64_t last) {
-    for (int64_t begin = first * kTile; begin < std::min(n, last * kTile); begin += kTile) {
-      const int64_t width = std::min(kTile, n - begin);
-      for (int64_t i = begin; i < n; ++i) {
-        double* row = out.data() + i * n + begin;
-        if (i < begin + width) row[i - begin] = 1;
-        for (int64_t j = begin; j < i; ++j) {
-          subtract(row, l[size_t(i * n + j)], out.data() + j * n + begin, width);
-        }
-        const double inverse = 1 / l[size_t(i * n + i)];
-        for (int64_t c = 0; c < width; ++c) row[c] *= inverse;
-      }
-    }
-  });
-  return out;
 }
 
 // The `count` smallest of scores[i] become 1 in mask; equal ones by position.
@@ -147,7 +60,11 @@ class Solver {
     for (int64_t begin = 0; begin < cols_; begin += block) {
       const int64_t end = std::min(cols_, begin + block);
       if (task_.sparsity > 0 && task_.pattern.of == 0) choose(begin, end);
-      each_row([&](int64_t r) { row_block(r, begin, end); });
+      errors_.resize(static_cast<size_t>(rows_ * (end - begin)));
+      pool_.parallel_for(rows_, 32, [&](int64_t first, int64_t last) {
+        for (int64_t r = first; r < last; ++r) row_block(r, begin, end);
+        pass_on(first, last, begin, end);
+      });
     }
     Solution out{std::move(groups_), {}};
     if (task_.sparsity > 0) out.mask.resize(size);
@@ -246,7 +163,7 @@ class Solver {
 
   void row_block(int64_t r, int64_t begin, int64_t end) {
     float* row = work_.data() + r * cols_;
-    std::vector<float> errors(static_cast<size_t>(end - begin + 3));
+    float* errors = errors_.data() + r * (end - begin);
     for (int64_t i = begin; i < end; ++i) {
       if (task_.sparsity > 0 && task_.pattern.of > 0 && i % task_.pattern.of == 0) {
         choose_pattern(r, i);
@@ -257,19 +174,20 @@ class Solver {
       }
       const float value = settle(r, i, row[i]);
       const float error = (row[i] - value) / diagonal(i);
-      errors[size_t(i - begin)] = error;
+      errors[i - begin] = error;
       row[i] = value;
       subtract(row + i + 1, error, factor_.upper.data() + i * cols_ + i + 1, end - i - 1);
     }
-    const int64_t rest = cols_ - end, count = end - begin;
-    int64_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-      subtract4(row + end, errors.data() + i, factor_.upper.data() + (begin + i) * cols_ + end,
-                cols_, rest);
-    }
-    for (; i < count; ++i) {
-      subtract(row + end, errors[size_t(i)], factor_.upper.data() + (begin + i) * cols_ + end,
-               rest);
+  }
+
+  // The later columns of rows [first, last) make up for the errors of the block.
+  void pass_on(int64_t first, int64_t last, int64_t begin, int64_t end) {
+    constexpr int64_t kColumns = 512;  // their share of U, 256 kB, stays in the second-level cache
+    for (int64_t at = end; at < cols_; at += kColumns) {
+      subtract_product(work_.data() + first * cols_ + at, cols_,
+                       errors_.data() + first * (end - begin), end - begin,
+                       factor_.upper.data() + begin * cols_ + at, cols_, last - first,
+                       std::min(kColumns, cols_ - at), end - begin);
     }
   }
 
@@ -278,61 +196,13 @@ class Solver {
   int64_t rows_, cols_;
   ThreadPool& pool_;
   bool natural_ = true;
-  std::vector<float> work_;  // columns in the order of the factor
+  std::vector<float> work_;    // columns in the order of the factor
+  std::vector<float> errors_;  // rows × columns of the block
   std::vector<uint8_t> fixed_, chosen_;
   std::vector<GridGroup> groups_;
 };
 
 }  // namespace
-
-Result<InverseFactor> inverse_factor(const LinearStats& stats, double damping, bool act_order,
-                                     ThreadPool& pool) {
-  LATHE_OK(stats.check_finite());
-  const int64_t n = stats.size;
-  const auto diagonal = [&](int64_t i) { return stats.gram[size_t(i * n + i)]; };
-  double mean = 0;
-  for (int64_t i = 0; i < n; ++i) mean += diagonal(i) / static_cast<double>(n);
-  if (!(mean > 0)) {
-    return bad_input("all calibration inputs of this matrix are zero")
-        .with_hint("use more or other calibration data, or method rtn for this matrix");
-  }
-  InverseFactor out;
-  out.size = n;
-  out.order.resize(static_cast<size_t>(n));
-  std::iota(out.order.begin(), out.order.end(), 0);
-  if (act_order) {
-    std::stable_sort(out.order.begin(), out.order.end(),
-                     [&](int32_t a, int32_t b) { return diagonal(a) > diagonal(b); });
-  }
-  // H = R Rᵀ with R upper is the lower factorization of H with rows and columns reversed; then
-  // H⁻¹ = R⁻ᵀ R⁻¹, so U = R⁻¹. One factorization and one triangular inverse in all.
-  const auto reversed = [&](int64_t i) { return int64_t{out.order[size_t(n - 1 - i)]}; };
-  std::vector<double> lower(static_cast<size_t>(n * n));
-  for (out.damping = damping;; out.damping *= 10) {
-    if (out.damping > 10) {
-      return bad_input("the calibration inputs of this matrix are too degenerate to solve for")
-          .with_hint("use more calibration data");
-    }
-    pool.parallel_for(n, 16, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) {
-        for (int64_t j = 0; j <= i; ++j) {
-          lower[size_t(i * n + j)] = stats.gram[size_t(reversed(i) * n + reversed(j))];
-        }
-        lower[size_t(i * n + i)] += out.damping * mean;
-      }
-    });
-    if (factorize(lower, n, pool)) break;
-  }
-  const std::vector<double> inverse = invert_lower(lower, n, pool);
-  out.upper.resize(static_cast<size_t>(n * n));
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = i; j < n; ++j) {
-      out.upper[size_t(i * n + j)] =
-          static_cast<float>(inverse[size_t((n - 1 - i) * n + (n - 1 - j))]);
-    }
-  }
-  return out;
-}
 
 Solution solve_columns(const InverseFactor& factor, const SolveTask& task,
                        const std::vector<uint8_t>& mask, int64_t rows, float* weights,

@@ -7,6 +7,7 @@
 // Cholesky factor of H⁻¹. Work is in f32 on U in f64 worked out once per input.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "lathe/base/threads.h"
@@ -27,6 +28,21 @@ struct InverseFactor {
 // finite or all zero.
 Result<InverseFactor> inverse_factor(const LinearStats& stats, double damping, bool act_order,
                                      ThreadPool& pool);
+
+// The last factor: q, k and v (gate and up) share an input, and so one factor.
+class FactorCache {
+ public:
+  FactorCache(double damping, bool act_order) : damping_(damping), act_order_(act_order) {}
+  Result<std::shared_ptr<const InverseFactor>> of(const std::shared_ptr<const LinearStats>& stats,
+                                                  ThreadPool& pool);
+  double damping() const { return damping_; }
+
+ private:
+  double damping_;
+  bool act_order_;
+  std::weak_ptr<const LinearStats> stats_;  // that factor_ is of; kept by others, or gone
+  std::shared_ptr<const InverseFactor> factor_;
+};
 
 // Exactly `keep` of each `of` neighbours in a row stay; of = 0: no pattern.
 struct SparsePattern {

@@ -71,23 +71,39 @@ Tensor embed(const Model& model, Ops& ops, const Batch& batch, std::span<const i
   return c.embedding_norm ? ops.norm(model.embedding_norm, x) : x;
 }
 
-Tensor run_layer(const ModelConfig& c, const Layer& layer, int64_t index, const Rope& rope,
-                 Ops& ops, const Batch& batch, std::span<const int32_t> positions, Tensor x) {
+Tensor run_attention(const ModelConfig& c, const Layer& layer, int64_t index, const Rope& rope,
+                     Ops& ops, const Batch& batch, std::span<const int32_t> positions, Tensor x) {
+  LATHE_CHECK(has_halves(c));
   if (c.post_norm) {
     Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions, x);
-    x = ops.norm(layer.attention_output_norm, ops.add(std::move(attended), x));
+    return ops.norm(layer.attention_output_norm, ops.add(std::move(attended), x));
+  }
+  Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions,
+                                    ops.norm(layer.input_norm, x));
+  if (c.output_norms) attended = ops.norm(layer.attention_output_norm, attended);
+  return ops.add(std::move(x), attended);
+}
+
+Tensor run_mlp(const ModelConfig& c, const Layer& layer, Ops& ops, Tensor x) {
+  LATHE_CHECK(has_halves(c));
+  if (c.post_norm) {
     return ops.norm(layer.mlp_output_norm, ops.add(mlp_block(c, layer, ops, x), x));
+  }
+  Tensor mixed = mlp_block(c, layer, ops, ops.norm(layer.mlp_input_norm, x));
+  if (c.output_norms) mixed = ops.norm(layer.mlp_output_norm, mixed);
+  return ops.add(std::move(x), mixed);
+}
+
+Tensor run_layer(const ModelConfig& c, const Layer& layer, int64_t index, const Rope& rope,
+                 Ops& ops, const Batch& batch, std::span<const int32_t> positions, Tensor x) {
+  if (has_halves(c)) {
+    x = run_attention(c, layer, index, rope, ops, batch, positions, std::move(x));
+    return run_mlp(c, layer, ops, std::move(x));
   }
   const Tensor normed = ops.norm(layer.input_norm, x);
   Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions, normed);
   if (c.output_norms) attended = ops.norm(layer.attention_output_norm, attended);
-  if (c.parallel_residual) {
-    return ops.add(ops.add(std::move(x), attended), mlp_block(c, layer, ops, normed));
-  }
-  x = ops.add(std::move(x), attended);
-  Tensor mixed = mlp_block(c, layer, ops, ops.norm(layer.mlp_input_norm, x));
-  if (c.output_norms) mixed = ops.norm(layer.mlp_output_norm, mixed);
-  return ops.add(std::move(x), mixed);
+  return ops.add(ops.add(std::move(x), attended), mlp_block(c, layer, ops, normed));
 }
 
 Tensor logits(const Model& model, Ops& ops, const Tensor& x) {

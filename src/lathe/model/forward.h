@@ -33,6 +33,12 @@ std::vector<int32_t> positions_of(const Batch& batch);
 Tensor embed(const Model& model, Ops& ops, const Batch& batch, std::span<const int32_t> positions);
 Tensor run_layer(const ModelConfig& config, const Layer& layer, int64_t index, const Rope& rope,
                  Ops& ops, const Batch& batch, std::span<const int32_t> positions, Tensor x);
+// The two halves of a layer, for who does something in between. Not with a parallel residual, whose
+// second half needs the input of the first.
+constexpr bool has_halves(const ModelConfig& config) { return !config.parallel_residual; }
+Tensor run_attention(const ModelConfig& config, const Layer& layer, int64_t index, const Rope& rope,
+                     Ops& ops, const Batch& batch, std::span<const int32_t> positions, Tensor x);
+Tensor run_mlp(const ModelConfig& config, const Layer& layer, Ops& ops, Tensor x);
 Tensor logits(const Model& model, Ops& ops, const Tensor& x);
 
 }  // namespace lathe

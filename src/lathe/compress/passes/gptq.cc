@@ -16,8 +16,7 @@ class GptqRun : public PassRun {
  public:
   GptqRun(ThreadPool& pool, const nlohmann::json& parameters)
       : pool_(pool),
-        damping_(parameters["damping"].get<double>()),
-        act_order_(parameters["act_order"].get<bool>()),
+        factors_(parameters["damping"].get<double>(), parameters["act_order"].get<bool>()),
         static_groups_(parameters["static_groups"].get<bool>()),
         search_(parameters["scales"] == "search") {}
 
@@ -27,9 +26,8 @@ class GptqRun : public PassRun {
       return matrix.quantize(target.format, pool_);
     }
     LATHE_TRY(const GroupGrid grid, GroupGrid::create(target.format, rows, cols));
-    LATHE_TRY(const InverseFactor factor,
-              inverse_factor(matrix.stats(), damping_, act_order_, pool_));
-    matrix.note_damping(damping_, factor.damping);
+    LATHE_TRY(const auto factor, factors_.of(matrix.shared_stats(), pool_));
+    matrix.note_damping(factors_.damping(), factor->damping);
     const std::vector<float> importance = matrix.stats().mean_square();
     const float* now = matrix.weights(pool_);
     std::vector<float> weights(now, now + matrix.size());
@@ -38,7 +36,7 @@ class GptqRun : public PassRun {
     task.static_groups = static_groups_;
     task.importance = search_ ? importance.data() : nullptr;
     const Solution solution =
-        solve_columns(factor, task, matrix.mask(), rows, weights.data(), pool_);
+        solve_columns(*factor, task, matrix.mask(), rows, weights.data(), pool_);
     LATHE_TRY(WeightMatrix stored,
               grid.encode(weights.data(), solution.groups, matrix.info().name, pool_));
     matrix.store(std::move(stored));
@@ -47,8 +45,8 @@ class GptqRun : public PassRun {
 
  private:
   ThreadPool& pool_;
-  double damping_;
-  bool act_order_, static_groups_, search_;
+  FactorCache factors_;
+  bool static_groups_, search_;
 };
 
 Result<nlohmann::json> check_scales(const nlohmann::json& value) {

@@ -17,7 +17,7 @@ namespace {
 class SparseGptRun : public PassRun {
  public:
   SparseGptRun(ThreadPool& pool, SparsePattern pattern, double damping)
-      : pool_(pool), pattern_(pattern), damping_(damping) {}
+      : pool_(pool), pattern_(pattern), factors_(damping, false) {}
 
   // Without a format (always so in sparsegpt) the weights that stay are not rounded; float formats
   // are rounded to at the end.
@@ -43,8 +43,8 @@ class SparseGptRun : public PassRun {
 
  private:
   Result<Solution> solve(WorkMatrix& matrix, double sparsity, const GroupGrid* grid) {
-    LATHE_TRY(const InverseFactor factor, inverse_factor(matrix.stats(), damping_, false, pool_));
-    matrix.note_damping(damping_, factor.damping);
+    LATHE_TRY(const auto factor, factors_.of(matrix.shared_stats(), pool_));
+    matrix.note_damping(factors_.damping(), factor->damping);
     const float* now = matrix.weights(pool_);
     std::vector<float> weights(now, now + matrix.size());
     SolveTask task;
@@ -60,14 +60,14 @@ class SparseGptRun : public PassRun {
       task.pattern = pattern_;
     }
     Solution solution =
-        solve_columns(factor, task, matrix.mask(), matrix.info().rows, weights.data(), pool_);
+        solve_columns(*factor, task, matrix.mask(), matrix.info().rows, weights.data(), pool_);
     matrix.replace(std::move(weights));
     return solution;
   }
 
   ThreadPool& pool_;
   SparsePattern pattern_;
-  double damping_;
+  FactorCache factors_;
 };
 
 Result<std::unique_ptr<PassRun>> start(const PassSetup& setup) {
