@@ -68,6 +68,25 @@ TEST_F(FullDisk, CompressOverAnOlderModelKeepsIt) {
   EXPECT_EQ(test::run("inspect " + disk("out")).code, 0);
 }
 
+// Where only the progress has no room, the work goes on, to the same bytes; the warning comes once.
+TEST_F(FullDisk, CompressGoesOnWithoutItsProgress) {
+  resize("5m");
+  const std::string what = "compress " + tiny() + " --format int4:g128 --method gptq --calibration " +
+                           tiny() + "/data/calibration.txt --samples 32 --sample-length 128 -o ";
+  const auto outcome = test::run(what + disk("out"));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const size_t warned = outcome.err.find("how far this has come cannot be kept");
+  EXPECT_NE(warned, std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("cannot be kept", warned + 40), std::string::npos) << outcome.err;
+  const auto elsewhere = test::run(what + folder_.file("out"));
+  ASSERT_EQ(elsewhere.code, 0) << elsewhere.err;
+  EXPECT_EQ(elsewhere.err.find("cannot be kept"), std::string::npos) << elsewhere.err;
+  for (const char* name : {"model.safetensors", "lathe.json"}) {
+    EXPECT_EQ(read_text(disk("out/") + name).value(), read_text(folder_.file("out/") + name).value());
+  }
+  EXPECT_FALSE(fs::exists(disk("out/progress")));
+}
+
 // An export that does not fit leaves nothing behind, whichever files it would have written.
 TEST_F(FullDisk, Export) {
   for (const char* target : {"gguf", "hf"}) {
@@ -215,6 +234,48 @@ TEST_F(NoMemory, LimitOfTheSystem) {
   expect_refused(test::run("run " + model + " -p x", limit(file_kilobytes + 500 * 1024)));
   expect_one_error(test::run("run " + model + " -p x", limit(file_kilobytes / 2)), 3,
                    {"model.safetensors", "cannot map"});
+}
+
+// What calibration would take is said first, and refused before anything is read or written.
+TEST(NoRoom, Calibration) {
+  test::TemporaryFolder folder;
+  const std::string out = folder.file("out"), limit = "LATHE_MEMORY_LIMIT_BYTES=70000000";
+  const std::string data = tiny() + "/data/calibration.txt --samples 128 --sample-length 512";
+  expect_one_error(test::run("compress " + tiny() + " -o " + out +
+                                 " --format int4:g128 --method gptq --calibration " + data,
+                             limit),
+                   3, {"compressing: needs about", "MB are free", "--samples"});
+  EXPECT_FALSE(fs::exists(out));
+  for (const char* kind : {"", " --hessians"}) {
+    expect_one_error(
+        test::run("calibrate " + tiny() + kind + " -o " + out + " --data " + data, limit), 3,
+        {"calibrating: needs about", "MB are free"});
+    EXPECT_FALSE(fs::exists(out));
+  }
+}
+
+TEST(NoRoom, ADryRunSaysWhatItWouldTake) {
+  test::TemporaryFolder folder;
+  const std::string out = folder.file("out");
+  const std::string what = "compress " + tiny() + " -o " + out + " --format int4:g128";
+  const std::string calibrated = " --method gptq --samples 16 --sample-length 64 --calibration " +
+                                 tiny() + "/data/calibration.txt";
+  const auto dry = test::run(what + calibrated + " --dry-run --json");
+  ASSERT_EQ(dry.code, 0) << dry.err;
+  EXPECT_FALSE(fs::exists(out));
+  const auto said = nlohmann::json::parse(dry.out);
+  EXPECT_GT(said["predicted"]["seconds"], 0.0);
+  const auto done = test::run(what + calibrated + " --json");
+  ASSERT_EQ(done.code, 0) << done.err;
+  EXPECT_NE(done.err.find("compressing: about"), std::string::npos) << done.err;
+  const auto result = nlohmann::json::parse(done.out);
+  EXPECT_EQ(result["results"][0]["value"], said["results"][0]["value"]);  // bytes
+  // A short run on a shared machine; docs/compression.md has figures for a large model.
+  const double memory = result["peak_rss_bytes"], predicted = result["predicted"]["memory_bytes"];
+  EXPECT_LT(memory, 1.5 * predicted);
+  EXPECT_GT(memory, 0.5 * predicted);
+  EXPECT_EQ(test::run(what + " --dry-run").code, 0);
+  EXPECT_EQ(test::run(what + " --method gptq --dry-run").code, 2);  // no data
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "lathe/cli/command.h"
 #include "lathe/compress/compressor.h"
+#include "lathe/compress/predict.h"
 #include "lathe/io/yaml.h"
 #include "lathe/profile/environment.h"
 #include "lathe/report/table.h"
@@ -8,10 +9,10 @@ namespace lathe::cli {
 namespace {
 
 struct Options {
-  std::string model, out, recipe, format, method, prune, calibration, importances;
+  std::string model, out, recipe, format, method, prune, calibration, importances, hessians;
   std::vector<std::string> keep;
   int64_t samples = 0, length = 0;
-  bool self_calibration = false, overwrite = false, layers = false;
+  bool self_calibration = false, overwrite = false, layers = false, dry_run = false;
 };
 
 Result<Recipe> given_recipe(const Options& options) {
@@ -50,13 +51,18 @@ Result<Recipe> recipe_of(const Options& options, const Common& common) {
     LATHE_OK_IN(keep(recipe, entry), fmt::format("--keep '{}'", entry));
   }
   CalibrationSpec spec = recipe.calibration.value_or(CalibrationSpec());
-  const bool text = !options.calibration.empty(), stored = !options.importances.empty();
-  if (text + stored + options.self_calibration > 1) {
-    return bad_input("give one of --calibration, --self-calibration and --importances");
+  const int given = static_cast<int>(!options.calibration.empty()) +
+                    static_cast<int>(!options.importances.empty()) +
+                    static_cast<int>(!options.hessians.empty()) +
+                    static_cast<int>(options.self_calibration);
+  if (given > 1) {
+    return bad_input(
+        "give one of --calibration, --self-calibration, --importances and --hessians");
   }
-  if (text || stored || options.self_calibration) {
+  if (given == 1) {
     spec.data = options.calibration;
     spec.importances = options.importances;
+    spec.hessians = options.hessians;
     spec.temperature.reset();
     if (options.self_calibration) spec.temperature = 1.0;
     spec.seed = static_cast<int64_t>(common.seed);
@@ -69,11 +75,46 @@ Result<Recipe> recipe_of(const Options& options, const Common& common) {
   return recipe;
 }
 
+nlohmann::json to_json(const Cost& cost) {
+  return {{"seconds", cost.seconds}, {"memory_bytes", cost.memory_bytes}};
+}
+
+// What would be done, and what it would take.
+Result<int> dry_run(const Options& options, const Common& common, const std::string& path,
+                    const Checkpoint& source, const Recipe& recipe, ThreadPool& pool) {
+  LATHE_TRY(const int64_t bytes, predicted_bytes(source, recipe));
+  LATHE_TRY(const Cost cost, predicted_cost(source, recipe, pool));
+  if (common.json) {
+    Measurement size;
+    size.task = "size";
+    size.metric = "disk_bytes";
+    size.value = static_cast<double>(bytes);
+    size.unit = "bytes";
+    size.better = "lower";
+    size.n = 1;
+    nlohmann::json json = json_result("compress", {{"path", path}},
+                                      {{"cpu", cpu_name()}, {"threads", pool.size()}}, {size});
+    json["dry_run"] = true;
+    json["predicted"] = to_json(cost);
+    json["recipe"] = to_json(recipe);
+    print_json(json);
+    return kDone;
+  }
+  fmt::print("{}: would take {}", options.out, human(static_cast<double>(bytes), "bytes"));
+  if (recipe.needs_calibration()) {
+    fmt::print(" on disk, about {} and {} of memory", duration_text(cost.seconds),
+               human(static_cast<double>(cost.memory_bytes), "bytes"));
+  }
+  fmt::print("\n");
+  return kDone;
+}
+
 Result<int> run(const Options& options, const Common& common) {
   LATHE_TRY(const Recipe recipe, recipe_of(options, common));
   LATHE_TRY(const std::string path, resolve_model(options.model));
   LATHE_TRY(const auto source, open_checkpoint(path));
   ThreadPool pool(common.threads);
+  if (options.dry_run) return dry_run(options, common, path, *source, recipe, pool);
   LATHE_TRY(const CompressionReport report,
             compress(*source, recipe, options.out, pool, {.overwrite = options.overwrite}));
   if (!common.json) {
@@ -87,6 +128,13 @@ Result<int> run(const Options& options, const Common& common) {
     fmt::print("{}: {}, {:.3f} bits per weight in the linear layers, {:.1f} s\n", options.out,
                human(static_cast<double>(report.stored_bytes), "bytes"), report.bits_per_weight,
                report.seconds);
+    if (recipe.needs_calibration()) {
+      fmt::print("predicted {} and {} of memory, used {} and {}\n",
+                 duration_text(report.predicted.seconds),
+                 human(static_cast<double>(report.predicted.memory_bytes), "bytes"),
+                 duration_text(report.seconds),
+                 human(static_cast<double>(report.peak_rss_bytes), "bytes"));
+    }
     return kDone;
   }
   nlohmann::json layers = nlohmann::json::array();
@@ -113,6 +161,8 @@ Result<int> run(const Options& options, const Common& common) {
                                     {{"cpu", cpu_name()}, {"threads", pool.size()}}, {bytes, bits});
   json["out"] = options.out;
   json["seconds"] = report.seconds;
+  json["peak_rss_bytes"] = report.peak_rss_bytes;
+  if (recipe.needs_calibration()) json["predicted"] = to_json(report.predicted);
   json["recipe"] = to_json(recipe);
   json["layers"] = layers;
   print_json(json);
@@ -140,9 +190,13 @@ Body add_compress(CLI::App& app, const Common& common) {
   app.add_option(
       "--importances", options->importances,
       "File of lathe calibrate or llama-imatrix, in place of a text, for imatrix and wanda");
+  app.add_option("--hessians", options->hessians,
+                 "File of lathe calibrate --hessians, in place of a text, for every such method");
   app.add_option("--samples", options->samples, "Samples of it (128)");
   app.add_option("--sample-length", options->length, "Tokens of a sample (512)");
   app.add_flag("--overwrite", options->overwrite, "Replace an earlier compressed model");
+  app.add_flag("--dry-run", options->dry_run,
+               "Print how large the result would be, and how long and how much memory it would take");
   app.add_flag("--layers", options->layers, "Print each matrix");
   std::string help = "Formats:\n";
   for (const FormatKind& kind : format_kinds()) {

@@ -118,18 +118,23 @@ Status read_generate(const nlohmann::json& json, CalibrationSpec& spec) {
 Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
   if (!json.is_object()) return bad_input("must be keys with values, not {}", json.dump());
   CalibrationSpec spec;
-  const std::vector<std::string> known = {"data", "samples",     "length",
-                                          "seed", "importances", "generate"};
+  const std::vector<std::string> known = {"data",        "samples",  "length",  "seed",
+                                          "importances", "hessians", "generate"};
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       return bad_input("unknown key '{}'", key).with_hint(suggest(key, known));
     }
-    if (key == "data" || key == "importances") {
+    if (key == "data" || key == "importances" || key == "hessians") {
       if (!value.is_string() || value.get<std::string>().empty()) {
         return bad_input("{}: must be the path of a {} file, not {}", key,
-                         key == "data" ? "text or .jsonl" : "GGUF or .dat", value.dump());
+                         key == "data"       ? "text or .jsonl"
+                         : key == "hessians" ? "safetensors"
+                                             : "GGUF or .dat",
+                         value.dump());
       }
-      (key == "data" ? spec.data : spec.importances) = value.get<std::string>();
+      (key == "data"       ? spec.data
+       : key == "hessians" ? spec.hessians
+                           : spec.importances) = value.get<std::string>();
       continue;
     }
     if (key == "generate") {
@@ -144,7 +149,7 @@ Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
                          : key == "length" ? spec.length
                                            : spec.seed));
   }
-  for (const char* alone : {"importances", "generate"}) {
+  for (const char* alone : {"importances", "hessians", "generate"}) {
     if (json.contains(alone) && json.size() > 1) {
       return bad_input("'{}' stands for itself: no other key goes with it", alone);
     }
@@ -157,6 +162,7 @@ Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json) {
 
 nlohmann::json to_json(const CalibrationSpec& spec) {
   if (!spec.importances.empty()) return {{"importances", spec.importances}};
+  if (!spec.hessians.empty()) return {{"hessians", spec.hessians}};
   if (spec.temperature) {
     return {{"generate",
              {{"sequences", spec.samples},

@@ -11,7 +11,7 @@
 
 namespace lathe {
 
-// `calibration:` of a recipe. One of data, temperature and importances is given.
+// `calibration:` of a recipe. One of data, temperature, importances and hessians is given.
 struct CalibrationSpec {
   std::string data;  // a text file, or JSON lines with a "text" or "messages" each
   int64_t samples = 128;
@@ -19,11 +19,16 @@ struct CalibrationSpec {
   int64_t seed = 0;
   // A file of importances (importances.h), for passes that need no more; without samples.
   std::string importances = {};
+  std::string hessians = {};  // one of those (hessians.h), likewise
   // The model writes the samples itself, drawing each token at this temperature.
   std::optional<double> temperature = {};
 
   // The file that it names; empty where the model writes.
-  const std::string& file() const { return importances.empty() ? data : importances; }
+  const std::string& file() const {
+    return !importances.empty() ? importances : !hessians.empty() ? hessians : data;
+  }
+  // Statistics from a file, not samples.
+  bool stored() const { return !importances.empty() || !hessians.empty(); }
 };
 Result<CalibrationSpec> calibration_from_json(const nlohmann::json& json);
 nlohmann::json to_json(const CalibrationSpec& spec);

@@ -12,10 +12,9 @@
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
+#include "lathe/compress/block_inputs.h"
 #include "lathe/compress/block_progress.h"
-#include "lathe/compress/calibration.h"
 #include "lathe/compress/current_model.h"
-#include "lathe/compress/importances.h"
 #include "lathe/compress/output_directory.h"
 #include "lathe/compress/plan.h"
 #include "lathe/compress/predict.h"
@@ -143,26 +142,17 @@ class Compressor {
     if (last_calibrated_ < 0 && !looked) return {};
     looked_ = true;
     if (last_calibrated_ < 0) return {};
-    if (!recipe_.calibration->importances.empty()) return take_importances();
-    LATHE_TRY_IN(stream_, CalibrationStream::create(source_, std::move(data_.samples), pool_),
-                 "calibration");
-    return {};
-  }
-
-  // All that is needed must be there before any work.
-  Status take_importances() {
-    const std::string& path = recipe_.calibration->importances;
-    LATHE_TRY_IN(data_.sha256, sha256_of_file(path), "calibration");
-    LATHE_TRY_IN(Importances importances, read_importances(path, source_.config()), "calibration");
+    std::vector<std::string> wanted;
     for (const MatrixPlan& plan : plans_) {
-      if (!is_calibrated(plan)) continue;
-      const auto it = importances.find(plan.info.name);
-      if (it == importances.end()) {
-        return bad_input("calibration: {}: no importances of '{}'", path, plan.info.name)
-            .with_hint("make the file from this model, or override the format of this matrix");
+      if (is_calibrated(plan) || (transforming_ && plan.info.layer >= 0)) {
+        wanted.push_back(plan.info.name);
       }
-      importances_[plan.info.name] = std::make_shared<const LinearStats>(std::move(it->second));
     }
+    LATHE_TRY_IN(inputs_,
+                 BlockInputs::create(source_, *recipe_.calibration, std::move(data_), wanted, pool_),
+                 "calibration");
+    data_.sha256 = inputs_->sha256();
+    stream_ = inputs_->stream();
     return {};
   }
 
@@ -170,21 +160,43 @@ class Compressor {
   // it has become.
   Status advance_to(int64_t layer) {
     if (layer == layer_) return {};
-    if (stream_ && layer_ >= 0 && layer >= 0 && layer <= last_calibrated_) {
-      LATHE_OK_IN(stream_->advance(current_, layer_), "calibration");
+    if (inputs_ && layer_ >= 0) {
+      const bool more_follow = layer >= 0 && layer <= last_calibrated_;
+      LATHE_OK_IN(inputs_->finish_block(current_, layer_, more_follow), "calibration");
     }
+    tell_how_long(layer);
     layer_ = layer;
     current_.done.clear();
     current_.transformed.clear();
-    stats_.reset();
-    sharing_.clear();
+    current_.column_factors.clear();
     return {};
+  }
+
+  // Once, when the first block is done: what that took says more than what was predicted.
+  void tell_how_long(int64_t layer) {
+    if (!inputs_ || layer < 0) return;
+    if (layer_ < 0) {
+      first_layer_ = layer;
+      first_began_ = Clock::now();
+    } else if (layer == first_layer_ + 1 && layer <= last_calibrated_) {
+      const std::chrono::duration<double> took = Clock::now() - first_began_;
+      const auto left = static_cast<double>(last_calibrated_ + 1 - layer);
+      if (left * took.count() < 5) return;
+      spdlog::info("the first block took {}, the others need about {}",
+                   duration_text(took.count()), duration_text(left * took.count()));
+    }
   }
 
   Status begin_block(const std::string& directory, const nlohmann::json& identity, size_t next) {
     const bool anything_done = layer_ != 0 && static_cast<int64_t>(next) > report_.taken_over;
-    if (stream_ && anything_done) {
-      LATHE_OK(keep_progress(directory, identity, {done_, current_.vectors, stream_->states()}));
+    if (stream_ && anything_done && keeping_) {
+      const Status kept =
+          keep_progress(directory, identity, {done_, current_.vectors, stream_->states()});
+      if (!kept.ok()) {
+        keeping_ = false;
+        spdlog::warn("how far this has come cannot be kept: {}", kept.error().message);
+        spdlog::warn("going on; if it is stopped, less or nothing will be taken over");
+      }
     }
     return layer_ < 0 ? Status() : transform_block();
   }
@@ -219,8 +231,7 @@ class Compressor {
     WorkBlock block(
         current_, layer_,
         [this](const std::string& name) {
-          std::vector<std::string> sharing;
-          return stream_->collect(current_, layer_, name, sharing);
+          return inputs_->before_block(current_, layer_, name);
         },
         [this](const std::string& name) {
           const auto it = std::find_if(plans_.begin(), plans_.end(), [&](const MatrixPlan& plan) {
@@ -232,22 +243,6 @@ class Compressor {
       if (!transforms(step)) continue;
       LATHE_OK_IN(runs_[step]->transform(block), fmt::format("model.layers.{}", layer_));
     }
-    return {};
-  }
-
-  // Matrices of a block come in the order in which data meets them, so that the inputs are those
-  // that the matrices compressed so far give.
-  Status give_stats(WorkMatrix& matrix) {
-    const std::string& name = matrix.info().name;
-    if (!stream_) {
-      matrix.set_stats(importances_.at(name));
-      return {};
-    }
-    if (std::find(sharing_.begin(), sharing_.end(), name) == sharing_.end()) {
-      stats_.reset();
-      LATHE_TRY_IN(stats_, stream_->collect(current_, layer_, name, sharing_), name);
-    }
-    matrix.set_stats(stats_);
     return {};
   }
 
@@ -304,7 +299,10 @@ class Compressor {
 
   Status compress_matrix(const MatrixPlan& plan, SafetensorsWriter& writer) {
     LATHE_TRY(WorkMatrix matrix, load(plan));
-    if (is_calibrated(plan)) LATHE_OK(give_stats(matrix));
+    if (is_calibrated(plan)) {
+      LATHE_TRY_IN(auto stats, inputs_->of(current_, layer_, plan.info.name), plan.info.name);
+      matrix.set_stats(std::move(stats));
+    }
     LATHE_OK(apply_passes(plan, plan.steps.size(), matrix));
     LATHE_OK_IN(matrix.quantize(plan.stored, pool_), plan.info.name);
     const StorageError error = storage_error(matrix, pool_);
@@ -344,6 +342,7 @@ class Compressor {
   nlohmann::json calibration() const {
     const CalibrationSpec& spec = *recipe_.calibration;
     if (!spec.importances.empty()) return {{"importances_sha256", data_.sha256}};
+    if (!spec.hessians.empty()) return {{"hessians_sha256", data_.sha256}};
     return {{"tokens", spec.samples * spec.length},
             {spec.temperature ? "generated_sha256" : "data_sha256", data_.sha256}};
   }
@@ -390,14 +389,14 @@ class Compressor {
   std::vector<std::unique_ptr<PassRun>> runs_;
   CompressionReport report_;
   // Calibration; the rest is of the block that is being worked on.
-  std::unique_ptr<CalibrationStream> stream_;
-  std::map<std::string, std::shared_ptr<const LinearStats>> importances_;  // in place of stream_
-  bool looked_ = false;                                                    // at data or importances
-  int64_t last_calibrated_ = -1, layer_ = -1;
+  std::unique_ptr<BlockInputs> inputs_;
+  CalibrationStream* stream_ = nullptr;  // of inputs_, where there is one
+  bool looked_ = false;                  // at data or at stored statistics
+  bool keeping_ = true;                  // progress
+  int64_t last_calibrated_ = -1, layer_ = -1, first_layer_ = -1;
+  Clock::time_point first_began_;
   CurrentModel current_;
   std::vector<nlohmann::json> done_;  // for keep_progress()
-  std::shared_ptr<const LinearStats> stats_;
-  std::vector<std::string> sharing_;
 };
 
 // What a compression is of: one that differs in any of it gives other bytes.
@@ -415,14 +414,40 @@ Result<nlohmann::json> identity_of(const Checkpoint& source, const Recipe& recip
     LATHE_TRY_IN(data, sha256_of_file(recipe.calibration->data), "calibration");
   }
   LATHE_TRY(const Isa isa, chosen_isa());
+  LATHE_TRY(const Math math, calibration_math());
   return nlohmann::json{{"lathe", kVersion},
                         {"recipe", recipe.hash()},
                         {"files", std::move(files)},
                         {"data", data},
-                        {"isa", name_of(isa)}};
+                        {"isa", name_of(isa)},
+                        {"math", name_of(math)}};
+}
+
+struct Prepared {
+  std::vector<MatrixPlan> plans;
+  Cost cost;
+};
+
+// All that can be refused before any work.
+Result<Prepared> prepare(const Checkpoint& source, const Recipe& recipe, ThreadPool& pool) {
+  LATHE_TRY_IN(const ReshapedSource preview, ReshapedSource::preview(source, recipe, pool),
+               source.path());
+  Prepared out;
+  LATHE_TRY_IN(out.plans, make_plan(preview.model(), recipe), source.path());
+  LATHE_OK(check_memory(source, out.plans));
+  LATHE_OK(check_calibration(recipe));
+  if (!recipe.needs_calibration()) return out;
+  LATHE_TRY(const ProductSpeeds speeds, measure_products(pool));
+  out.cost = cost_of(preview.model().config(), out.plans, recipe, speeds);
+  return out;
 }
 
 }  // namespace
+
+Result<Cost> predicted_cost(const Checkpoint& source, const Recipe& recipe, ThreadPool& pool) {
+  LATHE_TRY(const Prepared prepared, prepare(source, recipe, pool));
+  return prepared.cost;
+}
 
 nlohmann::json to_json(const MatrixReport& report) {
   nlohmann::json out = {{"name", report.name},   {"format", report.format},
@@ -459,14 +484,11 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   if (fs::equivalent(source.path(), out_directory, error)) {
     return bad_input("{}: is the model itself; write the compressed one elsewhere", out_directory);
   }
-  LATHE_TRY_IN(const ReshapedSource preview, ReshapedSource::preview(source, recipe, pool),
-               source.path());
-  LATHE_TRY_IN(std::vector<MatrixPlan> plans, make_plan(preview.model(), recipe), source.path());
-  LATHE_OK(check_memory(source, plans));
-  LATHE_OK(check_calibration(recipe));
+  LATHE_TRY(Prepared prepared, prepare(source, recipe, pool));
+  if (recipe.needs_calibration()) LATHE_OK_IN(announce("compressing", prepared.cost), source.path());
   nlohmann::json identity;
   std::unique_ptr<KeptProgress> kept;
-  const bool samples = recipe.needs_calibration() && recipe.calibration->importances.empty();
+  const bool samples = recipe.needs_calibration() && !recipe.calibration->stored();
   if (samples) {
     LATHE_TRY(identity, identity_of(source, recipe));
     kept = KeptProgress::find(out_directory, identity);
@@ -478,10 +500,11 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   }
   LATHE_TRY_IN(const ReshapedSource reshaped,
                ReshapedSource::create(source, recipe, data.samples, pool), source.path());
-  Compressor compressor(reshaped, recipe, std::move(plans), std::move(data), pool);
+  Compressor compressor(reshaped, recipe, std::move(prepared.plans), std::move(data), pool);
   LATHE_OK_IN(compressor.run(directory.path(), identity, kept.get()), source.path());
   LATHE_OK(directory.commit());
   CompressionReport report = compressor.take_report();
+  report.predicted = prepared.cost;
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);

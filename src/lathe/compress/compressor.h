@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "lathe/base/threads.h"
+#include "lathe/compress/cost.h"
 #include "lathe/compress/recipe.h"
 #include "lathe/model/checkpoint.h"
 
@@ -45,6 +46,7 @@ struct CompressionReport {
   double seconds = 0;
   int64_t taken_over = 0;      // matrices that a killed process had done already
   int64_t peak_rss_bytes = 0;  // of the process so far
+  Cost predicted;              // before it began; zero without calibration
 };
 
 // Nothing is left at `out_directory` on failure; what was there stays. A calibrated compression
@@ -52,5 +54,7 @@ struct CompressionReport {
 Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recipe,
                                    const std::string& out_directory, ThreadPool& pool,
                                    const CompressOptions& options = {});
+// What that would take. Refuses what compress() would refuse before any work.
+Result<Cost> predicted_cost(const Checkpoint& source, const Recipe& recipe, ThreadPool& pool);
 
 }  // namespace lathe

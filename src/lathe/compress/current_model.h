@@ -17,6 +17,9 @@ class CurrentModel final : public Checkpoint {
 
   // Of the block that is being worked on: transformed, and compressed already.
   std::map<std::string, WeightMatrix> transformed, done;
+  // Of matrices in `transformed`: what their columns have been multiplied by, and their inputs
+  // divided by.
+  std::map<std::string, std::vector<float>> column_factors;
   std::map<std::string, std::vector<float>> vectors;  // of all blocks
 
   bool has(const std::string& name) const override { return source_.has(name); }

@@ -25,6 +25,19 @@ struct LinearStats {
         .with_hint("the model itself gives NaN or infinity on this text; try f32 or other data");
   }
 
+  // Of inputs whose column k is divided by factors[k] (positive).
+  void divide(const std::vector<float>& factors) {
+    for (int64_t i = 0; i < size; ++i) {
+      const double factor = factors[static_cast<size_t>(i)];
+      for (int64_t j = 0; j < size && !gram.empty(); ++j) {
+        gram[static_cast<size_t>(i * size + j)] /=
+            factor * static_cast<double>(factors[static_cast<size_t>(j)]);
+      }
+      absolute[static_cast<size_t>(i)] /= factor;
+      largest[static_cast<size_t>(i)] /= factors[static_cast<size_t>(i)];
+    }
+  }
+
   // Mean of x² of each column.
   std::vector<float> mean_square() const {
     std::vector<float> out(static_cast<size_t>(size));

@@ -38,12 +38,18 @@ Status check_calibration(const Recipe& recipe) {
     return bad_input("this recipe looks at calibration data, and names none")
         .with_hint("add calibration: {data: FILE} to it, or --calibration FILE");
   }
-  if (!recipe.calibration || recipe.calibration->importances.empty()) return {};
+  if (!recipe.calibration || !recipe.calibration->stored()) return {};
   for (const RecipeStep& step : recipe.steps) {
     const Pass* pass = find_pass(step.pass).value();
-    if (!pass->needs_calibration || pass->importances_suffice) continue;
-    return bad_input("pass '{}' needs more of the inputs than importances", pass->name)
-        .with_hint("give it text: calibration: {data: FILE}, or --calibration FILE");
+    const bool enough = pass->importances_suffice || !recipe.calibration->hessians.empty();
+    if (pass->needs_calibration && !enough) {
+      return bad_input("pass '{}' needs more of the inputs than importances", pass->name)
+          .with_hint("give it text: calibration: {data: FILE}, or --calibration FILE");
+    }
+    if (reshapes(pass->kind) && recipe.needs_calibration()) {
+      return bad_input("pass '{}' changes the model that the stored statistics are of", pass->name)
+          .with_hint("give it text: calibration: {data: FILE}, or --calibration FILE");
+    }
   }
   return {};
 }

@@ -95,6 +95,9 @@ Status WorkBlock::apply(const ScaleFold& fold, const std::vector<float>& factors
       w[size_t(i)] *= factors[size_t(fold.channel_of[size_t(i % of.cols)])];
     }
     model_.transformed[name] = WeightMatrix::of_floats(w.data(), of.rows, of.cols);
+    std::vector<float>& all = model_.column_factors[name];
+    all.resize(static_cast<size_t>(of.cols), 1.0f);
+    for (size_t k = 0; k < all.size(); ++k) all[k] *= factors[size_t(fold.channel_of[k])];
   }
   return {};
 }
