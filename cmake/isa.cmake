@@ -11,3 +11,7 @@ set(avx512_options
 set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS "${avx512_options}")
 set_source_files_properties(${amx_files} PROPERTIES COMPILE_OPTIONS
   "${avx512_options};-mamx-tile;-mamx-int8;-mamx-bf16")
+# These two may fuse what they multiply and subtract: their bits depend on the instruction set.
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/block_products_avx2.cc
+  ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/block_products_avx512.cc
+  APPEND PROPERTY COMPILE_OPTIONS "-ffp-contract=fast")

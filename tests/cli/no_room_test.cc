@@ -71,8 +71,9 @@ TEST_F(FullDisk, CompressOverAnOlderModelKeepsIt) {
 // Where only the progress has no room, the work goes on, to the same bytes; the warning comes once.
 TEST_F(FullDisk, CompressGoesOnWithoutItsProgress) {
   resize("5m");
-  const std::string what = "compress " + tiny() + " --format int4:g128 --method gptq --calibration " +
-                           tiny() + "/data/calibration.txt --samples 32 --sample-length 128 -o ";
+  const std::string what = "compress " + tiny() +
+                           " --format int4:g128 --method gptq --calibration " + tiny() +
+                           "/data/calibration.txt --samples 32 --sample-length 128 -o ";
   const auto outcome = test::run(what + disk("out"));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const size_t warned = outcome.err.find("how far this has come cannot be kept");
@@ -82,7 +83,8 @@ TEST_F(FullDisk, CompressGoesOnWithoutItsProgress) {
   ASSERT_EQ(elsewhere.code, 0) << elsewhere.err;
   EXPECT_EQ(elsewhere.err.find("cannot be kept"), std::string::npos) << elsewhere.err;
   for (const char* name : {"model.safetensors", "lathe.json"}) {
-    EXPECT_EQ(read_text(disk("out/") + name).value(), read_text(folder_.file("out/") + name).value());
+    EXPECT_EQ(read_text(disk("out/") + name).value(),
+              read_text(folder_.file("out/") + name).value());
   }
   EXPECT_FALSE(fs::exists(disk("out/progress")));
 }

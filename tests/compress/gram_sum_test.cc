@@ -32,7 +32,7 @@ std::shared_ptr<const LinearStats> sum_of(const std::vector<Tensor>& inputs, int
 }
 
 TEST(GramSum, IsTheSumOfAllProducts) {
-  // Blocks end at 512 columns and 2,048 tokens.
+  // Blocks end at 512 columns and 2,032 tokens.
   for (const int64_t size : {1, 17, 512, 515, 1030}) {
     for (const std::vector<int64_t>& lengths :
          {std::vector<int64_t>{1}, {33, 7}, {1500, 1500, 11}}) {
@@ -105,7 +105,9 @@ TEST(InverseFactor, OfEverySize) {
         const int64_t a = factor->order[size_t(i)], b = factor->order[size_t(j)];
         return stats->gram[size_t(a * size + b)] + (i == j ? 0.01 * mean : 0.0);
       };
-      const auto u = [&](int64_t i, int64_t j) { return double{factor->upper[size_t(i * size + j)]}; };
+      const auto u = [&](int64_t i, int64_t j) {
+        return double{factor->upper[size_t(i * size + j)]};
+      };
       for (const int64_t i : {int64_t{0}, size / 3, size - 1}) {
         std::vector<double> row(static_cast<size_t>(size));  // of U·H
         for (int64_t j = 0; j < size; ++j) {

@@ -77,7 +77,8 @@ class HessianFile : public ::testing::Test {
     ADD_FAILURE() << path << " was taken";
     return "";
   }
-  Recipe recipe(const std::string& method, const std::string& format, const std::string& path) const {
+  Recipe recipe(const std::string& method, const std::string& format,
+                const std::string& path) const {
     return recipe_of(test::with_fitting(
         {{"format", format}, {"method", method}, {"calibration", {{"hessians", path}}}}, *source_,
         format));
@@ -111,7 +112,8 @@ TEST_F(HessianFile, HoldsWhatCalibrationCollects) {
             << info.name << " " << i;
       }
       for (size_t k = 0; k < stats.absolute.size(); ++k) {
-        ASSERT_EQ(stats.absolute[k], static_cast<double>(static_cast<float>(expected->absolute[k])));
+        ASSERT_EQ(stats.absolute[k],
+                  static_cast<double>(static_cast<float>(expected->absolute[k])));
       }
     }
     ASSERT_TRUE(stream->advance(*source_, layer).ok());
@@ -185,8 +187,8 @@ TEST_F(HessianFile, TheFirstMatricesComeOutAsFromSamples) {
     for (int64_t j = 0; j < stats.size; ++j) {
       const double scale = std::sqrt(expected->gram[size_t(i * stats.size + i)] *
                                      expected->gram[size_t(j * stats.size + j)]);
-      ASSERT_NEAR(stats.gram[size_t(i * stats.size + j)], expected->gram[size_t(i * stats.size + j)],
-                  1e-5 * scale);
+      ASSERT_NEAR(stats.gram[size_t(i * stats.size + j)],
+                  expected->gram[size_t(i * stats.size + j)], 1e-5 * scale);
     }
     ASSERT_NEAR(stats.absolute[size_t(i)], expected->absolute[size_t(i)],
                 1e-5 * expected->absolute[size_t(i)]);
@@ -197,20 +199,21 @@ TEST_F(HessianFile, TheFirstMatricesComeOutAsFromSamples) {
 
 TEST_F(HessianFile, EveryCalibratedMethodRunsFromIt) {
   ThreadPool pool(2);
-  const std::pair<const char*, const char*> methods[] = {
-      {"gptq", "int4:g32"}, {"clip", "int4:g32"}, {"awq+gptq", "int3:g32"},
-      {"imatrix", "q4_0"},  {"llm_int8", "int8:row,outliers"}};
+  const std::pair<const char*, const char*> methods[] = {{"gptq", "int4:g32"},
+                                                         {"clip", "int4:g32"},
+                                                         {"awq+gptq", "int3:g32"},
+                                                         {"imatrix", "q4_0"},
+                                                         {"llm_int8", "int8:row,outliers"}};
   for (const auto& [method, format] : methods) {
     const auto report =
         compress(*source_, recipe(method, format, path_), folder_.file(method), pool);
     EXPECT_TRUE(report.ok()) << method << ": " << report.error().message;
   }
   for (const char* method : {"wanda", "sparsegpt"}) {
-    const auto report =
-        compress(*source_,
-                 recipe_of({{"prune", {{"method", method}, {"sparsity", 0.5}}},
-                            {"calibration", {{"hessians", path_}}}}),
-                 folder_.file(method), pool);
+    const auto report = compress(*source_,
+                                 recipe_of({{"prune", {{"method", method}, {"sparsity", 0.5}}},
+                                            {"calibration", {{"hessians", path_}}}}),
+                                 folder_.file(method), pool);
     EXPECT_TRUE(report.ok()) << method << ": " << report.error().message;
   }
 }
@@ -279,7 +282,8 @@ TEST_F(HessianFile, BadFilesAreRefused) {
   // Cut, and of other kinds.
   const std::string whole = read_text(path_).value();
   for (const size_t length : {size_t{0}, size_t{7}, size_t{100}, whole.size() - 1}) {
-    std::ofstream(folder_.file("cut"), std::ios::binary | std::ios::trunc) << whole.substr(0, length);
+    std::ofstream(folder_.file("cut"), std::ios::binary | std::ios::trunc)
+        << whole.substr(0, length);
     EXPECT_NE(refusal(folder_.file("cut")), "") << length;
   }
   EXPECT_THAT(refusal(family("llama") + "/model.safetensors"), HasSubstr("holds no Hessians"));
@@ -300,7 +304,8 @@ TEST_F(HessianFile, ACompressionSaysWhatIsMissing) {
     });
   });
   ThreadPool pool(1);
-  const auto report = compress(*source_, recipe("gptq", "int4:g32", path), folder_.file("out"), pool);
+  const auto report =
+      compress(*source_, recipe("gptq", "int4:g32", path), folder_.file("out"), pool);
   ASSERT_FALSE(report.ok());
   EXPECT_THAT(report.error().message,
               HasSubstr("nothing of the input of 'model.layers.1.mlp.down_proj'"));
@@ -322,7 +327,8 @@ TEST_F(HessianFile, ASampleThatIsNotFiniteIsNotStored) {
 
 // --- what it will take ---
 
-Cost cost(const Checkpoint& source, const nlohmann::json& calibration, const char* method = "gptq") {
+Cost cost(const Checkpoint& source, const nlohmann::json& calibration,
+          const char* method = "gptq") {
   const Recipe recipe =
       recipe_of({{"format", "int4:g32"}, {"method", method}, {"calibration", calibration}});
   const std::vector<MatrixPlan> plans = make_plan(source, recipe).value();

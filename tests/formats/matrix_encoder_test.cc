@@ -69,8 +69,8 @@ TEST(MatrixEncoder, WeightsThatAreNotFiniteAreToldOf) {
     auto encoder = MatrixEncoder::create(parse_format(spec).value(), 3, 256, "w");
     ASSERT_TRUE(encoder.ok());
     EXPECT_TRUE(encoder->encode(0, 3, weights.data())) << spec;
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                            -std::numeric_limits<float>::infinity()}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
       weights[700] = bad;
       EXPECT_FALSE(encoder->encode(0, 3, weights.data())) << spec;
       EXPECT_TRUE(encoder->encode(0, 2, weights.data())) << spec;

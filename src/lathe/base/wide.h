@@ -1,6 +1,6 @@
-// LATHE_WIDE: copies of a function for wider vectors, chosen when the program starts. For plain loops
-// that the compiler vectorises; sums need lanes of their own in the source. Contraction is off
-// (CMakeLists.txt), so that all copies give the same bits.
+// LATHE_WIDE: copies of a function for wider vectors, chosen when the program starts. For plain
+// loops that the compiler vectorises; sums need lanes of their own in the source. Contraction is
+// off (CMakeLists.txt), so that all copies give the same bits.
 #pragma once
 
 // The levels of the x86-64 ABI, not processors: "arch=skylake-avx512" would be chosen on Skylake

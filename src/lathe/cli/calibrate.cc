@@ -84,7 +84,9 @@ Result<int> run(const Options& options, const Common& common) {
 Body add_calibrate(CLI::App& app, const Common& common) {
   auto options = std::make_shared<Options>();
   app.add_option("model", options->model, "MODEL")->required();
-  app.add_option("-o,--out", options->out, "GGUF file for the importances, as llama.cpp reads it; with --hessians safetensors")
+  app.add_option(
+         "-o,--out", options->out,
+         "GGUF file for the importances, as llama.cpp reads it; with --hessians safetensors")
       ->required();
   app.add_option("--data", options->spec.data, "Text or .jsonl file");
   app.add_flag("--self-calibration", options->self_calibration,

@@ -56,8 +56,7 @@ Result<Recipe> recipe_of(const Options& options, const Common& common) {
                     static_cast<int>(!options.hessians.empty()) +
                     static_cast<int>(options.self_calibration);
   if (given > 1) {
-    return bad_input(
-        "give one of --calibration, --self-calibration, --importances and --hessians");
+    return bad_input("give one of --calibration, --self-calibration, --importances and --hessians");
   }
   if (given == 1) {
     spec.data = options.calibration;
@@ -195,8 +194,9 @@ Body add_compress(CLI::App& app, const Common& common) {
   app.add_option("--samples", options->samples, "Samples of it (128)");
   app.add_option("--sample-length", options->length, "Tokens of a sample (512)");
   app.add_flag("--overwrite", options->overwrite, "Replace an earlier compressed model");
-  app.add_flag("--dry-run", options->dry_run,
-               "Print how large the result would be, and how long and how much memory it would take");
+  app.add_flag(
+      "--dry-run", options->dry_run,
+      "Print how large the result would be, and how long and how much memory it would take");
   app.add_flag("--layers", options->layers, "Print each matrix");
   std::string help = "Formats:\n";
   for (const FormatKind& kind : format_kinds()) {

@@ -15,8 +15,8 @@ namespace lathe {
 
 class BlockInputs {
  public:
-  // `wanted`: the matrices whose inputs will be asked for; a stored file must have them all. `source`
-  // must outlive this; `data` are the samples, unless the statistics are stored.
+  // `wanted`: the matrices whose inputs will be asked for; a stored file must have them all.
+  // `source` must outlive this; `data` are the samples, unless the statistics are stored.
   static Result<std::unique_ptr<BlockInputs>> create(const Checkpoint& source,
                                                      const CalibrationSpec& spec,
                                                      CalibrationData data,
@@ -33,8 +33,9 @@ class BlockInputs {
   // Of the block as it is now, none of its matrices being done.
   Result<std::shared_ptr<const LinearStats>> before_block(const CurrentModel& current,
                                                           int64_t layer, const std::string& name);
-  // Of a matrix whose turn it is: those before it are done. Matrices of a block come in the order in
-  // which data meets them, so that the inputs are those that the matrices compressed so far give.
+  // Of a matrix whose turn it is: those before it are done. Matrices of a block come in the order
+  // in which data meets them, so that the inputs are those that the matrices compressed so far
+  // give.
   Result<std::shared_ptr<const LinearStats>> of(const CurrentModel& current, int64_t layer,
                                                 const std::string& name);
 

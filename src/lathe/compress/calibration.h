@@ -2,10 +2,10 @@
 //
 // Hidden states of all samples are held (samples · length · C floats), one block's weights and one
 // input's statistics; nothing else of the model is in memory. The forward pass is the one of
-// model/forward.h; a WrappedOps taps the inputs (gram_sum.h). A pass that collects ends at the input
-// that it is for, and begins in the middle of a block whose attention is done: the products of a
-// block that q, k, v, o, gate, up and down are fitted in are computed 1.6 times in all. The same
-// data, seed and instruction set give the same bytes on any number of threads.
+// model/forward.h; a WrappedOps taps the inputs (gram_sum.h). A pass that collects ends at the
+// input that it is for, and begins in the middle of a block whose attention is done: the products
+// of a block that q, k, v, o, gate, up and down are fitted in are computed 1.6 times in all. The
+// same data, seed and instruction set give the same bytes on any number of threads.
 #pragma once
 
 #include <functional>
@@ -22,8 +22,8 @@
 
 namespace lathe {
 
-// How calibration multiplies: with AMX in BF16, as the model will run (docs/decisions), else in f32.
-// LATHE_MATH overrides it.
+// How calibration multiplies: with AMX in BF16, as the model will run (docs/decisions), else in
+// f32. LATHE_MATH overrides it.
 Result<Math> calibration_math();
 
 // An input, and the matrices of a block that read it.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lathe/base/wide.h"
 #include "lathe/backend/cpu/block_products.h"
+#include "lathe/base/wide.h"
 
 namespace lathe {
 namespace {

@@ -148,9 +148,10 @@ class Compressor {
         wanted.push_back(plan.info.name);
       }
     }
-    LATHE_TRY_IN(inputs_,
-                 BlockInputs::create(source_, *recipe_.calibration, std::move(data_), wanted, pool_),
-                 "calibration");
+    LATHE_TRY_IN(
+        inputs_,
+        BlockInputs::create(source_, *recipe_.calibration, std::move(data_), wanted, pool_),
+        "calibration");
     data_.sha256 = inputs_->sha256();
     stream_ = inputs_->stream();
     return {};
@@ -182,8 +183,8 @@ class Compressor {
       const std::chrono::duration<double> took = Clock::now() - first_began_;
       const auto left = static_cast<double>(last_calibrated_ + 1 - layer);
       if (left * took.count() < 5) return;
-      spdlog::info("the first block took {}, the others need about {}",
-                   duration_text(took.count()), duration_text(left * took.count()));
+      spdlog::info("the first block took {}, the others need about {}", duration_text(took.count()),
+                   duration_text(left * took.count()));
     }
   }
 
@@ -230,9 +231,7 @@ class Compressor {
   Status transform_block() {
     WorkBlock block(
         current_, layer_,
-        [this](const std::string& name) {
-          return inputs_->before_block(current_, layer_, name);
-        },
+        [this](const std::string& name) { return inputs_->before_block(current_, layer_, name); },
         [this](const std::string& name) {
           const auto it = std::find_if(plans_.begin(), plans_.end(), [&](const MatrixPlan& plan) {
             return plan.info.name == name;
@@ -415,12 +414,8 @@ Result<nlohmann::json> identity_of(const Checkpoint& source, const Recipe& recip
   }
   LATHE_TRY(const Isa isa, chosen_isa());
   LATHE_TRY(const Math math, calibration_math());
-  return nlohmann::json{{"lathe", kVersion},
-                        {"recipe", recipe.hash()},
-                        {"files", std::move(files)},
-                        {"data", data},
-                        {"isa", name_of(isa)},
-                        {"math", name_of(math)}};
+  return nlohmann::json{{"lathe", kVersion}, {"recipe", recipe.hash()}, {"files", std::move(files)},
+                        {"data", data},      {"isa", name_of(isa)},     {"math", name_of(math)}};
 }
 
 struct Prepared {
@@ -485,7 +480,8 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
     return bad_input("{}: is the model itself; write the compressed one elsewhere", out_directory);
   }
   LATHE_TRY(Prepared prepared, prepare(source, recipe, pool));
-  if (recipe.needs_calibration()) LATHE_OK_IN(announce("compressing", prepared.cost), source.path());
+  if (recipe.needs_calibration())
+    LATHE_OK_IN(announce("compressing", prepared.cost), source.path());
   nlohmann::json identity;
   std::unique_ptr<KeptProgress> kept;
   const bool samples = recipe.needs_calibration() && !recipe.calibration->stored();

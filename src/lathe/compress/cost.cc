@@ -115,7 +115,9 @@ constexpr double kBase = 60e6;
 // Activations of one sample of a layer.
 double activations(const ModelConfig& c, double length) {
   const auto heads = static_cast<double>((c.heads + 2 * c.kv_heads) * c.head_size);
-  return 4 * length * (3 * static_cast<double>(c.hidden) + std::max(3.0 * static_cast<double>(c.ffn), 2 * heads));
+  return 4 * length *
+         (3 * static_cast<double>(c.hidden) +
+          std::max(3.0 * static_cast<double>(c.ffn), 2 * heads));
 }
 
 }  // namespace
@@ -162,12 +164,11 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
             forward += 2 * tokens * (groups[kQkv].weights + groups[kO].weights);
             halfway = true;
           }
-          forward += 2 * tokens *
-                     (halfway ? (g == kDown ? groups[kUp].weights : 0.0) : before);
+          forward += 2 * tokens * (halfway ? (g == kDown ? groups[kUp].weights : 0.0) : before);
           gram += tokens * square;
-          peak = std::max(peak, static_cast<double>(GramSum::bytes(
-                                    static_cast<int64_t>(group.columns),
-                                    static_cast<int64_t>(tokens))));
+          peak =
+              std::max(peak, static_cast<double>(GramSum::bytes(static_cast<int64_t>(group.columns),
+                                                                static_cast<int64_t>(tokens))));
         }
         if (group.factorized) {
           factor += 2.0 / 3 * square * group.columns;
@@ -181,8 +182,7 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
       before += group.weights;
     }
     if (stream && any && layer + 1 < c.layers) {
-      forward += 2 * tokens *
-                 (halfway ? groups[kUp].weights + groups[kDown].weights : before);
+      forward += 2 * tokens * (halfway ? groups[kUp].weights + groups[kDown].weights : before);
     }
     memory = std::max(memory, block_bytes + peak);
   }
@@ -217,8 +217,8 @@ Cost cost_of_collecting(const Checkpoint& source, const CalibrationSpec& spec, b
       memory += static_cast<double>(GramSum::bytes(info.cols, static_cast<int64_t>(tokens)));
     }
   }
-  memory += 4 * tokens * static_cast<double>(c.hidden) +
-            activations(c, static_cast<double>(spec.length));
+  memory +=
+      4 * tokens * static_cast<double>(c.hidden) + activations(c, static_cast<double>(spec.length));
   return {kBeside * forward / speeds.forward + gram / speeds.gram,
           static_cast<int64_t>(memory + kBase)};
 }

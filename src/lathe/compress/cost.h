@@ -18,8 +18,9 @@ struct ModelConfig;
 struct Recipe;
 
 struct Cost {
-  double seconds = 0;        // 0: not worth measuring (nothing is calibrated)
-  int64_t memory_bytes = 0;  // at the most, but for pages of the source, which the system can take back
+  double seconds = 0;  // 0: not worth measuring (nothing is calibrated)
+  int64_t memory_bytes =
+      0;  // at the most, but for pages of the source, which the system can take back
 };
 
 // Operations per second, measured for some hundredths of a second each.
@@ -30,8 +31,8 @@ struct ProductSpeeds {
 };
 Result<ProductSpeeds> measure_products(ThreadPool& pool);
 
-// `plans` are of `model`, the source as the reshaping passes leave it. What these themselves take is
-// not in it.
+// `plans` are of `model`, the source as the reshaping passes leave it. What these themselves take
+// is not in it.
 Cost cost_of(const ModelConfig& model, const std::vector<MatrixPlan>& plans, const Recipe& recipe,
              const ProductSpeeds& speeds);
 // Of a pass over the samples that only collects: importances, or all Hessians.

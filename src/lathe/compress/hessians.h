@@ -8,8 +8,8 @@
 //   NAME.largest   [K]          max |x|
 // and the metadata {"format": "lathe-hessians", "tokens", "data", "data_sha256"}.
 //
-// As with importances, a file holds what the unchanged model gives; a compression that looks at text
-// fits each matrix to the inputs that the compressed matrices before it give.
+// As with importances, a file holds what the unchanged model gives; a compression that looks at
+// text fits each matrix to the inputs that the compressed matrices before it give.
 #pragma once
 
 #include <map>

@@ -48,8 +48,8 @@ bool factorize_tile(double* a, int64_t n, int64_t width) {
   return true;
 }
 
-// Lower Cholesky factor in place, tile by tile; false where a pivot is not positive. What lies above
-// the diagonal is lost.
+// Lower Cholesky factor in place, tile by tile; false where a pivot is not positive. What lies
+// above the diagonal is lost.
 bool factorize(std::vector<double>& a, int64_t n, ThreadPool& pool) {
   std::vector<double> across;  // the tiles under the diagonal one, transposed: [kTile, rest]
   for (int64_t k = 0; k < n; k += kTile) {
@@ -165,7 +165,8 @@ Result<InverseFactor> inverse_factor(const LinearStats& stats, double damping, b
   pool.parallel_for(n, 16, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       const double* row = inverse.data() + (n - 1 - i) * n;
-      for (int64_t j = i; j < n; ++j) out.upper[size_t(i * n + j)] = static_cast<float>(row[n - 1 - j]);
+      for (int64_t j = i; j < n; ++j)
+        out.upper[size_t(i * n + j)] = static_cast<float>(row[n - 1 - j]);
     }
   });
   return out;

@@ -171,8 +171,7 @@ StorageError storage_error(const WorkMatrix& matrix, ThreadPool& pool) {
       const int64_t end = std::min(last, begin + chunk_rows(cols));
       before.resize(static_cast<size_t>((end - begin) * cols));
       matrix.source().decode_rows(begin, end, before.data());
-      const float* now =
-          matrix.is_untouched() ? before.data() : matrix.rows(begin, end, after);
+      const float* now = matrix.is_untouched() ? before.data() : matrix.rows(begin, end, after);
       for (int64_t r = begin; r < end; ++r) {
         const int64_t at = (r - begin) * cols;
         sums[static_cast<size_t>(r)] = compare(before.data() + at, now + at, cols);

@@ -28,8 +28,8 @@ float mean_like_torch(const float* x, int64_t count);
 // entry of the map, a tie going down; a block of zeros gets code 0.
 void encode_nested(const float* x, int64_t count, uint8_t* codes, uint8_t* absmax_out);
 
-// Encoding in two steps: whole blocks of weights to their codes and absmax, any ranges of them at the
-// same time; then everything else, from the absmax of all blocks.
+// Encoding in two steps: whole blocks of weights to their codes and absmax, any ranges of them at
+// the same time; then everything else, from the absmax of all blocks.
 void encode_codebook4_blocks(const Format& format, const float* weights, int64_t count,
                              uint8_t* codes, float* absmax);
 void finish_codebook4(const Format& format, std::span<const float> absmax, int64_t rows,

@@ -185,8 +185,7 @@ double GroupGrid::cost(const float* x, const FitWeight& weight, int64_t count,
   constexpr int64_t kRun = 256;  // of a longer group, the runs count for themselves
   double sum = 0;
   if (!weight.matrix && !codebook_ && g.scale != 0.0f) {
-    return weighted_cost(x, weight.diagonal, count,
-                         {g.scale, g.offset, g.zero, lowest_, highest_});
+    return weighted_cost(x, weight.diagonal, count, {g.scale, g.offset, g.zero, lowest_, highest_});
   }
   if (!weight.matrix) {
     for (int64_t i = 0; i < count; ++i) {

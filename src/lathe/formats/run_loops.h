@@ -1,5 +1,5 @@
-// The loops over runs of weights that encoding and decoding spend their time in, compiled for several
-// vector widths (base/wide.h). All give the same bits on each.
+// The loops over runs of weights that encoding and decoding spend their time in, compiled for
+// several vector widths (base/wide.h). All give the same bits on each.
 #pragma once
 
 #include <array>

@@ -78,8 +78,8 @@ Tensor run_attention(const ModelConfig& c, const Layer& layer, int64_t index, co
     Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions, x);
     return ops.norm(layer.attention_output_norm, ops.add(std::move(attended), x));
   }
-  Tensor attended = attention_block(c, layer, index, rope, ops, batch, positions,
-                                    ops.norm(layer.input_norm, x));
+  Tensor attended =
+      attention_block(c, layer, index, rope, ops, batch, positions, ops.norm(layer.input_norm, x));
   if (c.output_norms) attended = ops.norm(layer.attention_output_norm, attended);
   return ops.add(std::move(x), attended);
 }

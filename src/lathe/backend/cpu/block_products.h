@@ -1,6 +1,6 @@
-// C −= A · B for blocks that stay in a cache, of f32 or f64: the inner loop of factorizations. Every
-// element is summed in the order of k, without fused multiply-adds, so that the bits depend neither
-// on the instruction set nor on what else is computed beside it.
+// C −= A · B for blocks that stay in a cache, of f32 or f64: the inner loop of factorizations.
+// Every element is summed in the order of k, fused where the instruction set can, so that the bits
+// do not depend on what else is computed beside it.
 #pragma once
 
 #include <cstdint>

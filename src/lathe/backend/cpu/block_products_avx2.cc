@@ -4,6 +4,6 @@
 namespace lathe {
 
 const BlockProducts kBlockProductsAvx2 = {all_blocks<3, double, Doubles>,
-                                        all_blocks<3, float, Floats>};
+                                          all_blocks<3, float, Floats>};
 
 }  // namespace lathe

@@ -4,6 +4,6 @@
 namespace lathe {
 
 const BlockProducts kBlockProductsAvx512 = {all_blocks<8, double, Doubles>,
-                                        all_blocks<8, float, Floats>};
+                                            all_blocks<8, float, Floats>};
 
 }  // namespace lathe
