@@ -40,6 +40,8 @@ class KeptProgress {
                                             const nlohmann::json& identity);
 
   const BlockProgress& progress() const { return progress_; }
+  // The hidden states, which would otherwise be in memory until this goes.
+  std::vector<Tensor> take_states() { return std::move(progress_.states); }
   // The bytes of a tensor of the unfinished model.safetensors.
   Result<std::vector<uint8_t>> tensor(const std::string& name) const;
 

@@ -51,7 +51,7 @@ class Compressor {
 
   // `identity` and `kept`: see block_progress.h; null where nothing is kept.
   Status run(const std::string& directory, const nlohmann::json& identity,
-             const KeptProgress* kept) {
+             KeptProgress* kept) {
     LATHE_TRY(SafetensorsWriter writer, create_writer(directory));
     LATHE_OK(start_passes());
     LATHE_OK(start_calibration());
@@ -203,12 +203,12 @@ class Compressor {
   }
 
   // The matrices that a killed process has finished.
-  Status take_over(const KeptProgress& kept, SafetensorsWriter& writer) {
+  Status take_over(KeptProgress& kept, SafetensorsWriter& writer) {
     const BlockProgress& progress = kept.progress();
     if (progress.done.size() >= plans_.size()) {
       return failed("more matrices are kept than there are");
     }
-    LATHE_OK(stream_->set_states(progress.states));
+    LATHE_OK(stream_->set_states(kept.take_states()));
     current_.vectors = progress.vectors;
     done_ = progress.done;
     for (size_t i = 0; i < done_.size(); ++i) {

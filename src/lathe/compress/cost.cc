@@ -61,6 +61,9 @@ double speed_of_factors(ThreadPool& pool) {
 // the column solver: measured with gptq and int4:g128 (docs/compression.md).
 constexpr double kSearch = 2500;
 
+// Rows that a transforming pass multiplies by XᵀX: 20 exponents, 512 rows of a matrix.
+constexpr double kTried = 2.0 * 20 * 512;
+
 bool searches(const std::string& pass) {
   return pass == "gptq" || pass == "joint" || pass == "clip" || pass == "imatrix";
 }
@@ -157,6 +160,7 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
         forward += 2 * tokens * before;
         gram += tokens * group.columns * group.columns;
       }
+      if (transforms) gram += kTried * group.columns * group.columns;
       if (group.calibrated) {
         const double square = group.columns * group.columns;
         if (stream) {
