@@ -98,6 +98,30 @@ TEST_F(Prune, PatternsByMagnitudeFillTheirLayouts) {
   }
 }
 
+// An override's pattern holds for its matrices, whatever the pass does to the others.
+TEST_F(Prune, AnOverrideHasItsOwnPattern) {
+  const auto stored =
+      run({{"prune", {{"method", "magnitude"}, {"sparsity", 0.25}}},
+           {"format", "bf16"},
+           {"overrides",
+            {{{"match", "model.layers.0.*"}, {"pattern", "2:4"}, {"format", "sparse24:bf16"}},
+             {{"match", "model.layers.0.*.down_proj"}, {"sparsity", 0}, {"format", "bf16"}}}}});
+  for (const MatrixInfo& info : matrices_of(source_->config())) {
+    if (info.layer < 0) continue;
+    const auto weights = matrix_of(*stored, info).decode();
+    const auto zeros = [&](int64_t begin, int64_t count) {
+      return std::count(weights.begin() + begin, weights.begin() + begin + count, 0.0f);
+    };
+    if (info.layer > 0) {
+      EXPECT_EQ(zeros(0, std::ssize(weights)), std::ssize(weights) / 4) << info.name;
+    } else if (info.name.ends_with("down_proj")) {
+      EXPECT_EQ(weights, matrix_of(*source_, info).decode());
+    } else {
+      for (int64_t i = 0; i < std::ssize(weights); i += 4) ASSERT_EQ(zeros(i, 4), 2) << info.name;
+    }
+  }
+}
+
 TEST_F(Prune, GlobalThresholdIsOneForAll) {
   const auto stored = run({{"prune",
                             {{"method", "magnitude"},

@@ -116,6 +116,12 @@ TEST(Recipe, MistakesAreNamed) {
       {"{overrides: [{format: f16}]}", "overrides[0]: 'match' is missing", ""},
       {"{overrides: [{match: '', format: f16}]}", "overrides[0]: match: an empty pattern", ""},
       {"{overrides: [{match: '/layers[/', format: f16}]}", "overrides[0]: match: /layers[/", ""},
+      {"{format: f16, prune: 'magnitude:0.5', overrides: [{match: x, pattern: '4:2'}]}",
+       "overrides[0]: pattern: must be N:M", ""},
+      {"{format: f16, prune: 'magnitude:0.5', overrides: [{match: x, pattern: '2:4', sparsity: "
+       "0.3}]}",
+       "overrides[0]: pattern 2:4 has a sparsity of 0.5, not 0.3", ""},
+      {"{format: f16, overrides: [{match: x, pattern: '2:4'}]}", "no pass prunes", ""},
       {"{overrides: [{match: x}]}", "neither 'format' nor 'sparsity'", ""},
       {"{overrides: [{match: x, format: f16, spars: 1}]}", "unknown key 'spars'", ""},
       {"{format: f16, overrides: [{match: x, sparsity: 0.1}]}", "no pass prunes", ""},

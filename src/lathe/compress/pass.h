@@ -17,6 +17,7 @@ struct StepTarget {
   bool applies = false;
   double sparsity = 0;        // pruning steps
   bool own_sparsity = false;  // set by an override: not part of a threshold over all matrices
+  std::string pattern;        // set by an override, has been parsed: N:M in place of the pass's
   FormatPtr format;           // quantizing steps; null: as the source stores it
 };
 

@@ -114,6 +114,7 @@ class Planner {
     MatrixPlan plan{info, {}, nullptr};
     std::optional<std::string> format;
     std::optional<double> sparsity;
+    std::string pattern;
     const std::string& outside_asked = is_table(info) ? recipe_.embeddings : recipe_.head;
     if (!recipe_.mixture.empty() && (in_block(info) || outside_asked.empty())) {
       format = mixture_format(recipe_.mixture, info, source_.config());
@@ -122,6 +123,7 @@ class Planner {
       if (!pattern_matches(entry.match, info.name)) continue;
       if (entry.format) format = entry.format;
       if (entry.sparsity) sparsity = entry.sparsity;
+      if (entry.sparsity) pattern = entry.pattern.value_or("");
     }
     std::string stored = "keep";
     bool pruned = false;
@@ -131,6 +133,7 @@ class Planner {
       if (prunes(s, info)) {
         target.applies = true;
         target.own_sparsity = sparsity.has_value();
+        target.pattern = pattern;
         target.sparsity = sparsity.value_or(parameters["sparsity"].get<double>());
         pruned |= target.sparsity > 0;
       }

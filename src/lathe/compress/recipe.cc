@@ -71,6 +71,7 @@ nlohmann::json to_json(const Recipe& recipe) {
     nlohmann::json j = {{"match", entry.match}};
     if (entry.format) j["format"] = *entry.format;
     if (entry.sparsity) j["sparsity"] = *entry.sparsity;
+    if (entry.pattern) j["pattern"] = *entry.pattern;
     out["overrides"].push_back(std::move(j));
   }
   return out;
@@ -132,7 +133,7 @@ bool pattern_matches(const std::string& pattern, std::string_view name) {
 Status keep(Recipe& recipe, const std::string& text) {
   // The last '=': formats have none, a regular expression may.
   const size_t equals = is_regex(text) ? std::string::npos : text.rfind('=');
-  RecipeOverride entry{text.substr(0, equals), "keep", {}};
+  RecipeOverride entry{text.substr(0, equals), "keep", {}, {}};
   double sparsity = 0;
   if (equals != std::string::npos) {
     std::string format = text.substr(equals + 1);

@@ -20,9 +20,10 @@ struct RecipeStep {
 
 // For the matrices whose canonical name matches; where several do, the last one wins, key by key.
 struct RecipeOverride {
-  std::string match;                  // see pattern_matches()
-  std::optional<std::string> format;  // a format spec, or "keep": as the source stores it
-  std::optional<double> sparsity;     // of each matrix by itself; 0: not pruned
+  std::string match;                   // see pattern_matches()
+  std::optional<std::string> format;   // a format spec, or "keep": as the source stores it
+  std::optional<double> sparsity;      // of each matrix by itself; 0: not pruned
+  std::optional<std::string> pattern;  // N:M, in place of the pruning pass's; with its sparsity
 };
 
 struct Recipe {

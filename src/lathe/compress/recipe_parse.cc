@@ -4,6 +4,7 @@
 #include "lathe/base/suggest.h"
 #include "lathe/compress/mixture.h"
 #include "lathe/compress/pass.h"
+#include "lathe/compress/passes/sparse.h"
 #include "lathe/compress/recipe.h"
 
 namespace lathe {
@@ -59,18 +60,25 @@ Result<std::vector<RecipeOverride>> read_overrides(const Json& json) {
   for (const Json& entry : json["overrides"]) {
     const std::string where = fmt::format("overrides[{}]", out.size());
     if (!entry.is_object()) return bad_input("{}: must be keys with values", where);
-    LATHE_OK(check_keys(entry, {"match", "format", "sparsity"}, where.c_str()));
+    LATHE_OK(check_keys(entry, {"match", "format", "sparsity", "pattern"}, where.c_str()));
     if (!entry.contains("match") || !entry["match"].is_string()) {
       return bad_input("{}: 'match' is missing", where)
           .with_hint("name the matrices it is for, such as \"model.layers.0.*\"");
     }
-    RecipeOverride made{entry["match"].get<std::string>(), {}, {}};
+    RecipeOverride made{entry["match"].get<std::string>(), {}, {}, {}};
     LATHE_OK_IN(check_pattern(made.match), where + ": match");
     if (given(entry, "format")) {
       LATHE_TRY_IN(made.format, storage_from_json(entry["format"]), where + ": format");
     }
     if (given(entry, "sparsity")) {
       LATHE_TRY_IN(made.sparsity, sparsity_from_json(entry["sparsity"]), where + ": sparsity");
+    }
+    if (given(entry, "pattern")) {
+      LATHE_TRY_IN(const SparsePattern pattern, parse_pattern(entry["pattern"]),
+                   where + ": pattern");
+      made.pattern = entry["pattern"].get<std::string>();
+      if (!made.sparsity) made.sparsity = sparsity_of(pattern);
+      LATHE_OK_IN(check_pattern(pattern, *made.sparsity), where);
     }
     if (!made.format && !made.sparsity) {
       return bad_input("{}: neither 'format' nor 'sparsity' is given", where);

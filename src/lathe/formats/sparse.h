@@ -11,6 +11,8 @@ namespace lathe {
 FormatPtr dense_format(const FormatPtr& format);
 // Of the codes, wherever they lie.
 inline Encoding code_encoding(const FormatPtr& format) { return dense_format(format)->encoding(); }
+// "2:4" or "4:8" where the format holds no more of neighbours in a row than that; else empty.
+std::string fixed_pattern(const Format& format);
 // The same matrix in that format.
 WeightMatrix to_dense(const WeightMatrix& matrix);
 // `dense` in the sparse format that is made of its own format; refuses what an N:M layout has no

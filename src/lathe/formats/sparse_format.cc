@@ -166,6 +166,11 @@ FormatPtr dense_format(const FormatPtr& format) {
   return formats::as_sparse(*format).dense();
 }
 
+std::string fixed_pattern(const Format& format) {
+  if (format.encoding() != Encoding::kSparse) return {};
+  return formats::as_sparse(format).pattern();
+}
+
 WeightMatrix to_dense(const WeightMatrix& matrix) {
   if (matrix.format().encoding() != Encoding::kSparse) return matrix;
   const auto& sparse = formats::as_sparse(matrix.format());

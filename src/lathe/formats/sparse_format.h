@@ -15,6 +15,8 @@ class SparseFormat : public Format {
       : codes_(std::move(codes)), kind_(kind), name_(name) {}
 
   const FormatPtr& dense() const { return codes_.format(); }
+  // "N:M", or empty: any zeros.
+  virtual std::string pattern() const { return {}; }
   // All parts of the dense format.
   std::vector<Bytes> to_dense(std::span<const Bytes> parts, int64_t rows, int64_t cols) const;
   // The reverse; false if there was no room for all codes.

@@ -22,6 +22,8 @@ class PatternFormat final : public SparseFormat {
         of_(of),
         keep_(of / 2) {}
 
+  std::string pattern() const override { return fmt::format("{}:{}", keep_, of_); }
+
   // What is lost is the smaller half of each four or eight: 8.8 and 9.9 dB of normal weights, with
   // four bits 0.2 less.
   SnrBounds snr() const override { return of_ == 4 ? SnrBounds{8.0, 9.2} : SnrBounds{9.1, 10.3}; }

@@ -22,9 +22,10 @@ class MagnitudeRun : public PassRun {
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
     std::vector<uint8_t> mask;
-    LATHE_OK(check_pattern(pattern_, target.sparsity));
-    if (target.sparsity > 0 && (by_row_ || pattern_.of > 0)) {
-      mask = row_mask(matrix, target.sparsity);
+    const SparsePattern pattern = pattern_of(target, pattern_);
+    LATHE_OK(check_pattern(pattern, target.sparsity));
+    if (target.sparsity > 0 && (by_row_ || pattern.of > 0)) {
+      mask = row_mask(matrix, target.sparsity, pattern);
     } else if (global_ && !target.own_sparsity) {
       apply_cut(matrix.weights(pool_), matrix.size(), *global_, mask, pool_);
     } else {
@@ -42,13 +43,13 @@ class MagnitudeRun : public PassRun {
   }
 
  private:
-  std::vector<uint8_t> row_mask(WorkMatrix& matrix, double sparsity) {
+  std::vector<uint8_t> row_mask(WorkMatrix& matrix, double sparsity, const SparsePattern& pattern) {
     const float* weights = matrix.weights(pool_);
     std::vector<float> sizes(static_cast<size_t>(matrix.size()));
     pool_.parallel_for(matrix.size(), 4096, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) sizes[static_cast<size_t>(i)] = std::fabs(weights[i]);
     });
-    return mask_by_row(sizes.data(), matrix.info().rows, matrix.info().cols, sparsity, pattern_,
+    return mask_by_row(sizes.data(), matrix.info().rows, matrix.info().cols, sparsity, pattern,
                        pool_);
   }
 

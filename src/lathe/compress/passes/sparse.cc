@@ -45,9 +45,18 @@ PassParameter pattern_parameter() {
           check_pattern_text};
 }
 
+double sparsity_of(const SparsePattern& pattern) {
+  if (pattern.of == 0) return 0;
+  return 1.0 - static_cast<double>(pattern.keep) / static_cast<double>(pattern.of);
+}
+
+SparsePattern pattern_of(const StepTarget& target, const SparsePattern& of_pass) {
+  return target.pattern.empty() ? of_pass : parse_pattern(target.pattern).value();
+}
+
 Status check_pattern(const SparsePattern& pattern, double sparsity) {
   if (pattern.of == 0 || sparsity == 0) return {};
-  const double own = 1.0 - static_cast<double>(pattern.keep) / static_cast<double>(pattern.of);
+  const double own = sparsity_of(pattern);
   if (std::fabs(own - sparsity) < 1e-6) return {};
   return bad_input("pattern {}:{} has a sparsity of {:g}, not {:g}", pattern.keep, pattern.of, own,
                    sparsity);

@@ -22,7 +22,8 @@ class SparseGptRun : public PassRun {
   // Without a format (always so in sparsegpt) the weights that stay are not rounded; float formats
   // are rounded to at the end.
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
-    LATHE_OK(check_pattern(pattern_, target.sparsity));
+    const SparsePattern pattern = pattern_of(target, pattern_);
+    LATHE_OK(check_pattern(pattern, target.sparsity));
     const bool pruning = target.sparsity > 0;
     const bool rounding = target.format && code_encoding(target.format) != Encoding::kFloat;
     std::optional<GroupGrid> grid;
@@ -30,7 +31,8 @@ class SparseGptRun : public PassRun {
       LATHE_TRY(grid, GroupGrid::create(target.format, matrix.info().rows, matrix.info().cols));
     }
     if (pruning || rounding) {
-      LATHE_TRY(const Solution solution, solve(matrix, target.sparsity, grid ? &*grid : nullptr));
+      LATHE_TRY(const Solution solution,
+                solve(matrix, target.sparsity, pattern, grid ? &*grid : nullptr));
       if (pruning) matrix.prune(solution.mask, pool_);
       if (rounding) {
         LATHE_TRY(WeightMatrix stored,
@@ -42,7 +44,8 @@ class SparseGptRun : public PassRun {
   }
 
  private:
-  Result<Solution> solve(WorkMatrix& matrix, double sparsity, const GroupGrid* grid) {
+  Result<Solution> solve(WorkMatrix& matrix, double sparsity, const SparsePattern& pattern,
+                         const GroupGrid* grid) {
     LATHE_TRY(const auto factor, factors_.of(matrix.shared_stats(), pool_));
     matrix.note_damping(factors_.damping(), factor->damping);
     const float* now = matrix.weights(pool_);
@@ -57,7 +60,7 @@ class SparseGptRun : public PassRun {
     }
     if (sparsity > 0) {
       task.sparsity = sparsity;
-      task.pattern = pattern_;
+      task.pattern = pattern;
     }
     Solution solution =
         solve_columns(*factor, task, matrix.mask(), matrix.info().rows, weights.data(), pool_);

@@ -14,7 +14,8 @@ class WandaRun : public PassRun {
   WandaRun(ThreadPool& pool, SparsePattern pattern) : pool_(pool), pattern_(pattern) {}
 
   Status apply(WorkMatrix& matrix, const StepTarget& target) override {
-    LATHE_OK(check_pattern(pattern_, target.sparsity));
+    const SparsePattern pattern = pattern_of(target, pattern_);
+    LATHE_OK(check_pattern(pattern, target.sparsity));
     if (target.sparsity == 0) return {};
     const int64_t rows = matrix.info().rows, cols = matrix.info().cols;
     const std::vector<float> importance = matrix.stats().mean_square();
@@ -25,7 +26,7 @@ class WandaRun : public PassRun {
         scores[size_t(i)] = std::fabs(weights[i]) * std::sqrt(importance[size_t(i % cols)]);
       }
     });
-    matrix.prune(mask_by_row(scores.data(), rows, cols, target.sparsity, pattern_, pool_), pool_);
+    matrix.prune(mask_by_row(scores.data(), rows, cols, target.sparsity, pattern, pool_), pool_);
     return {};
   }
 
