@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <set>
+#include <filesystem>
+#include <utility>
 
 #include "lathe/base/version.h"
 #include "lathe/report/table.h"
@@ -74,7 +74,27 @@ const SensitivityRow* cell_of(const Analysis& analysis, const std::string& matri
 
 std::string number(double value) {
   if (value == 0) return "0";
-  return std::abs(value) >= 1e4 ? human(value, "") : fmt::format("{:.2g}", value);
+  if (std::abs(value) >= 1e4) return human(value, "");
+  if (std::abs(value) >= 1e-3) return fmt::format("{:.2g}", value);
+  // 7.1e-06 takes a digit more than it needs.
+  const std::string text = fmt::format("{:.1e}", value);
+  const size_t e = text.find('e');
+  return fmt::format("{}e{}", text.substr(0, e), std::stoi(text.substr(e + 1)));
+}
+
+// "model.layers.3.mlp.up_proj" as "3 mlp.up_proj"; the whole name stands in the tooltip.
+std::string short_name(const MatrixInfo& info) {
+  const std::string block = fmt::format("model.layers.{}.", info.layer);
+  if (info.layer >= 0 && info.name.starts_with(block)) {
+    return fmt::format("{} {}", info.layer, info.name.substr(block.size()));
+  }
+  return info.name.starts_with("model.") ? info.name.substr(6) : info.name;
+}
+
+// The last part of the model's path.
+std::string name_of(const Analysis& analysis) {
+  const std::filesystem::path path(analysis.header["model"].value("path", ""));
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 std::string escaped(std::string_view text) {
@@ -100,14 +120,30 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+// The columns are as narrow as their numbers, so that many stand side by side: a candidate's name
+// may be broken where its parts end.
+std::string broken(const std::string& candidate) {
+  std::string out;
+  for (const char c : candidate) {
+    if (c == '@') out += "<wbr>";
+    out += c;
+    if (c == ':' || c == ',') out += "<wbr>";
+  }
+  return out;
+}
+
 constexpr const char* kStyle = R"(
 :root{color-scheme:light dark;--page:#fff;--text:#1a1a1a;--soft:#555;--line:#d5d5d5;--low:#f3f6fb;--high:#f0915a}
 @media(prefers-color-scheme:dark){:root{--page:#16181c;--text:#f0f0f0;--soft:#b5b5b5;--line:#3a3d44;--low:#1d2127;--high:#8f3d10}}
 body{margin:1.5rem;background:var(--page);color:var(--text);font:14px/1.4 system-ui,sans-serif}
 h1{font-size:1.4rem;margin:0 0 .3rem}p,label{color:var(--soft)}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem .5rem;border:1px solid var(--line);text-align:right;white-space:nowrap}
-th{font-weight:600}tbody th{text-align:left;position:sticky;left:0;background:var(--page)}
+.scroll{overflow:auto;max-height:calc(100vh - 12.5rem);min-height:14rem;border:1px solid var(--line);width:fit-content;max-width:100%}
+table{border-collapse:separate;border-spacing:0;font-variant-numeric:tabular-nums;font-size:12.5px}
+th,td{padding:.15rem .4rem;border:solid var(--line);border-width:0 1px 1px 0;text-align:right;white-space:nowrap}
+th{font-weight:600;background:var(--page)}thead th{position:sticky;top:0;z-index:1;white-space:normal;vertical-align:bottom;border-bottom-width:2px}
+thead th:first-child{left:0;z-index:2}tbody th,thead th:first-child{text-align:left}tbody th{position:sticky;left:0;font-weight:400;white-space:nowrap}
+tr.first td,tr.first th{border-top:1px solid var(--soft)}
+.scale{display:inline-block;width:9rem;height:.7rem;border:1px solid var(--line);margin:0 .4rem;background:linear-gradient(90deg,var(--low),var(--high))}
 td{background:color-mix(in srgb,var(--low),var(--high) calc(var(--h)*1%))}td.none{background:none;color:var(--soft)}
 input[name=m]{position:absolute;opacity:0}label{display:inline-block;padding:.25rem .7rem;border:1px solid var(--line);border-radius:.4rem;margin:.2rem .1rem;cursor:pointer}
 section{display:none}input[name=m]:checked+label{color:var(--text);border-color:var(--text);font-weight:600}input[name=m]:focus-visible+label{outline:2px solid var(--high)}
@@ -117,7 +153,7 @@ section{display:none}input[name=m]:checked+label{color:var(--text);border-color:
 
 std::string analysis_html(const Analysis& analysis) {
   const std::vector<Candidate> columns = columns_of(analysis);
-  const std::string model = analysis.header["model"].value("path", "");
+  const std::string model = name_of(analysis);
   std::string style = kStyle, inputs, sections;
   for (size_t m = 0; m < measures().size(); ++m) {
     const Measure& measure = measures()[m];
@@ -133,16 +169,21 @@ std::string analysis_html(const Analysis& analysis) {
         most = std::max(most, value);
       }
     }
-    sections += fmt::format(
-        "<section id=\"s-{}\"><p>{}</p><div class=scroll><table><thead><tr>"
-        "<th scope=col>matrix</th>",
-        measure.id, measure.help);
+    sections += fmt::format("<section id=\"s-{}\"><p>{}", measure.id, measure.help);
+    if (most > least) {
+      sections += fmt::format(" · {}<span class=scale></span>{}", number(least), number(most));
+    }
+    sections += "</p><div class=scroll tabindex=0><table><thead><tr><th scope=col>matrix</th>";
     for (const Candidate& column : columns) {
-      sections += fmt::format("<th scope=col>{}</th>", escaped(column.text()));
+      sections += fmt::format("<th scope=col>{}</th>", broken(escaped(column.text())));
     }
     sections += "</tr></thead><tbody>\n";
+    int64_t layer = -1;
     for (const Analysis::Matrix& matrix : analysis.matrices) {
-      sections += fmt::format("<tr><th scope=row>{}</th>", escaped(matrix.info.name));
+      const bool begins = std::exchange(layer, matrix.info.layer) != matrix.info.layer;
+      sections +=
+          fmt::format("<tr{}><th scope=row title=\"{}\">{}</th>", begins ? " class=first" : "",
+                      escaped(matrix.info.name), escaped(short_name(matrix.info)));
       for (const Candidate& column : columns) {
         const SensitivityRow* row = cell_of(analysis, matrix.info.name, column);
         if (!row) {
@@ -166,7 +207,7 @@ std::string analysis_html(const Analysis& analysis) {
       "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src "
       "'unsafe-inline'\">\n<title>Sensitivity of {0}</title><style>{1}</style></head><body>\n"
       "<h1>Sensitivity of {0}</h1>\n<p>{2} matrices, {3} candidates, method {4}, {5} tokens; "
-      "perplexity unchanged {6:.4f}. A cell is darker the more is lost, on a logarithmic scale. "
+      "perplexity unchanged {6:.4f}. The colour goes with the logarithm of the figure. "
       "Lathe {7}.</p>\n{8}{9}</body></html>\n",
       escaped(model), style, analysis.matrices.size(), columns.size(),
       escaped(analysis.header["key"].value("method", "")),
@@ -176,7 +217,7 @@ std::string analysis_html(const Analysis& analysis) {
 std::string analysis_markdown(const Analysis& analysis) {
   const std::vector<Candidate> columns = columns_of(analysis);
   std::string out = fmt::format("# Sensitivity of {}\n\nPerplexity unchanged {:.4f}.\n",
-                                analysis.header["model"].value("path", ""), analysis.base_ppl);
+                                name_of(analysis), analysis.base_ppl);
   for (const Measure& measure : measures()) {
     out += fmt::format("\n## {}\n\n{}\n\n| matrix |", measure.title, measure.help);
     std::string rule = "|---|";
