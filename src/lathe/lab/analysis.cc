@@ -9,7 +9,9 @@
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/progress.h"
 #include "lathe/compress/pass.h"
+#include "lathe/compress/passes/sparse.h"
 #include "lathe/compress/recipe.h"
+#include "lathe/formats/sparse.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/lab/analysis_files.h"
 #include "lathe/lab/kernel_times.h"
@@ -131,7 +133,7 @@ class Analyzer {
     }
     const FormatPtr format = parse_format(candidate.format).value();
     if (!format->supports(info.rows, info.cols).ok()) return false;
-    if (format->bytes(info.rows, info.cols) >= matrix.bytes) return false;
+    if (format->bytes(info.rows, info.cols, candidate.sparsity) >= matrix.bytes) return false;
     if (candidate.sparsity > 0 && !format->exact_zero()) return false;
     const Pass* pass = find_pass(spec_.method).value();
     return info.layer < 0 || !pass->supports || pass->supports(format, info.rows, info.cols).ok();
@@ -285,10 +287,10 @@ Result<CandidateResult> apply_candidate(const MatrixInfo& info, const WeightMatr
   };
   if (info.layer >= 0 && candidate.sparsity > 0) {
     LATHE_OK(apply(spec.prune, {{"sparsity", candidate.sparsity}},
-                   {true, candidate.sparsity, true, nullptr}));
+                   {true, candidate.sparsity, true, candidate.pattern(), nullptr}));
   }
   if (info.layer >= 0 && candidate.format != "keep") {
-    LATHE_OK(apply(spec.method, {{"format", candidate.format}}, {true, 0, false, format}));
+    LATHE_OK(apply(spec.method, {{"format", candidate.format}}, {true, 0, false, "", format}));
   }
   LATHE_OK(work.quantize(format, pool));
   const StorageError error = storage_error(work, pool);
@@ -299,15 +301,25 @@ std::string Candidate::text() const {
   return sparsity > 0 ? fmt::format("{}@{}", format, sparsity) : format;
 }
 
+std::string Candidate::pattern() const {
+  return format == "keep" ? "" : fixed_pattern(*parse_format(format).value());
+}
+
 Result<Candidate> parse_candidate(const std::string& text) {
+  const std::string where = fmt::format("candidate '{}'", text);
   const size_t at = text.find('@');
   Candidate out;
-  LATHE_TRY_IN(out.format, storage_from_json(Json(text.substr(0, at))),
-               fmt::format("candidate '{}'", text));
+  LATHE_TRY_IN(out.format, storage_from_json(Json(text.substr(0, at))), where);
+  LATHE_TRY(const SparsePattern pattern, parse_pattern(out.pattern()));
+  out.sparsity = sparsity_of(pattern);
   if (at == std::string::npos) return out;
   const Json number = Json::parse(text.substr(at + 1), nullptr, false);
-  if (!number.is_number()) return bad_input("candidate '{}': no sparsity", text);
-  LATHE_TRY_IN(out.sparsity, sparsity_from_json(number), fmt::format("candidate '{}'", text));
+  if (!number.is_number()) return bad_input("{}: no sparsity", where);
+  LATHE_TRY_IN(out.sparsity, sparsity_from_json(number), where);
+  LATHE_OK_IN(check_pattern(pattern, out.sparsity), where);
+  if (pattern.of > 0 && out.sparsity == 0) {
+    return bad_input("{}: nothing else than {} fits this layout", where, out.pattern());
+  }
   return out;
 }
 
@@ -316,12 +328,10 @@ std::vector<Candidate> default_candidates() {
   for (const std::string& spec : example_formats()) {
     const FormatPtr format = parse_format(spec).value();
     if (!format->can_encode() || format->spec() == "int4:row") continue;
-    if (std::none_of(out.begin(), out.end(),
-                     [&](const Candidate& c) { return c.format == format->spec(); })) {
-      out.push_back({format->spec(), 0});
-    }
+    const bool sparse = format->encoding() == Encoding::kSparse;
+    const Candidate candidate{format->spec(), sparse ? 0.5 : 0.0};
+    if (std::find(out.begin(), out.end(), candidate) == out.end()) out.push_back(candidate);
   }
-  out.push_back({"keep", 0.5});
   return out;
 }
 

@@ -17,16 +17,19 @@
 
 namespace lathe {
 
-// "int4:g32", "keep@0.5": a format ("keep": as the source stores it) and a sparsity.
+// "int4:g32", "keep@0.5", "sparse:int4:g64@0.5": a format ("keep": as the source stores it) and a
+// sparsity. That of a layout with a pattern is the pattern's own: "sparse24:int8:row" is pruned
+// 2:4.
 struct Candidate {
   std::string format = "keep";
   double sparsity = 0;
   std::string text() const;
+  std::string pattern() const;  // "2:4"; empty: any zeros
   bool operator==(const Candidate&) const = default;
 };
 Result<Candidate> parse_candidate(const std::string& text);
-// Every format that can be written but the naive int4:row, each once, and half of the weights
-// pruned in the source's own format.
+// Every format that can be written but the naive int4:row, each once: sparse layouts with half of
+// the weights pruned.
 std::vector<Candidate> default_candidates();
 
 struct AnalysisSpec {
@@ -51,7 +54,7 @@ struct SensitivityRow {
 nlohmann::json to_json(const SensitivityRow& row);
 
 // Seconds that one token takes in one matrix of this shape, or, with rows = 0, everything else in
-// a decoding step of the unchanged model.
+// a decoding step of the unchanged model (below 0 where a step is faster than its matrices alone).
 struct KernelTime {
   int64_t rows = 0, cols = 0;
   std::string candidate;

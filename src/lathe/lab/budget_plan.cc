@@ -102,6 +102,7 @@ Result<Planner> Planner::create(const Checkpoint& source, Analysis analysis, Ana
     for (const RecipeOverride& entry : kept.overrides) {
       if (!pattern_matches(entry.match, matrix.info.name)) continue;
       Candidate asked{*entry.format, entry.sparsity.value_or(0)};
+      LATHE_TRY_IN(asked, parse_candidate(asked.text()), "--keep");
       if (asked.format == matrix.format) asked.format = "keep";
       allowed.clear();
       for (const Option& option : all) {
@@ -129,6 +130,9 @@ Recipe Planner::recipe_of(const std::vector<Candidate>& choice) const {
   for (size_t i = 0; i < choice.size(); ++i) {
     Json entry = {{"match", analysis_.matrices[i].info.name}, {"format", choice[i].format}};
     if (choice[i].sparsity > 0) entry["sparsity"] = choice[i].sparsity;
+    if (const std::string pattern = choice[i].pattern(); !pattern.empty()) {
+      entry["pattern"] = pattern;
+    }
     overrides.push_back(std::move(entry));
   }
   Json json = {{"passes", passes}, {"overrides", overrides}};
