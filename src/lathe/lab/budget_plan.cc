@@ -42,6 +42,31 @@ std::string size_text(double bytes) {
   return fmt::format("{:.3f} MB", bytes * 1e-6);
 }
 
+// Each must decide what at least one matrix becomes.
+Status check_keeps(const Recipe& kept, const std::vector<std::string>& texts,
+                   const Analysis& analysis) {
+  for (size_t i = 0; i < texts.size(); ++i) {
+    bool matches = false, decides = false;
+    std::string other;
+    for (const Analysis::Matrix& matrix : analysis.matrices) {
+      if (!pattern_matches(kept.overrides[i].match, matrix.info.name)) continue;
+      matches = true;
+      size_t last = i;
+      for (size_t j = i + 1; j < texts.size(); ++j) {
+        if (pattern_matches(kept.overrides[j].match, matrix.info.name)) last = j;
+      }
+      decides |= last == i;
+      if (last != i) other = texts[last];
+    }
+    if (!matches) return bad_input("--keep '{}' matches no matrix of this model", texts[i]);
+    if (decides) continue;
+    return bad_input("--keep '{}' decides nothing: '{}' comes after it for the same matrices",
+                     texts[i], other)
+        .with_hint("leave one of them out, or put the more general one first");
+  }
+  return {};
+}
+
 }  // namespace
 
 Status add_budget(Budgets& budgets, const std::string& text) {
@@ -83,12 +108,8 @@ Result<Planner> Planner::create(const Checkpoint& source, Analysis analysis, Ana
   LATHE_TRY(Recipe kept, recipe_from_json({{"prune", out.spec_.prune + ":0"}}));
   for (const std::string& text : keep_texts) {
     LATHE_OK_IN(keep(kept, text), fmt::format("--keep '{}'", text));
-    const std::string& match = kept.overrides.back().match;
-    if (std::none_of(out.analysis_.matrices.begin(), out.analysis_.matrices.end(),
-                     [&](const auto& m) { return pattern_matches(match, m.info.name); })) {
-      return bad_input("--keep '{}' matches no matrix of this model", text);
-    }
   }
+  LATHE_OK(check_keeps(kept, keep_texts, out.analysis_));
   for (const Analysis::Matrix& matrix : out.analysis_.matrices) {
     std::vector<Option> all;
     for (const SensitivityRow* row : out.analysis_.rows_of(matrix.info.name)) {
