@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMixtures = 12;
+constexpr int kFirstMixtures = 12, kMostMixtures = 32;
 
 // A folder that is gone afterwards.
 class Temporary {
@@ -236,26 +236,13 @@ Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budg
   if (other) plan.tokens_per_s = 1 / seconds;
   plan.additive_kl = solution->loss;
   plan.bound = solution->bound;
-  plan.predicted_kl = predict(solution->loss);
+  plan.predicted_kl = correction_.predict(solution->loss);
   plan.recipe = recipe_of(plan.choice);
   return plan;
 }
 
 Result<Planner::Plan> Planner::plan(const Budgets& budgets) const {
   return solve(allowed_, budgets);
-}
-
-double Planner::predict(double sum) const {
-  if (mixtures_.empty() || sum <= 0) return sum;
-  const auto factor = [](const Mixture& m) { return std::log(m.kl / m.additive_kl); };
-  auto above = std::find_if(mixtures_.begin(), mixtures_.end(),
-                            [&](const Mixture& m) { return m.additive_kl >= sum; });
-  if (above == mixtures_.end()) return sum * std::exp(factor(mixtures_.back()));
-  if (above == mixtures_.begin()) return sum * std::exp(factor(*above));
-  const Mixture& below = *std::prev(above);
-  const double share =
-      std::log(sum / below.additive_kl) / std::log(above->additive_kl / below.additive_kl);
-  return sum * std::exp(factor(below) + share * (factor(*above) - factor(below)));
 }
 
 Status Planner::calibrate() {
@@ -279,35 +266,42 @@ Status Planner::calibrate() {
     least += static_cast<double>(smallest);
     most += static_cast<double>(largest);
   }
-  mixtures_.clear();
-  Progress progress("measuring mixtures", kMixtures, "mixtures");
-  for (int i = 0; i < kMixtures; ++i) {
+  correction_ = {};
+  Progress progress("measuring mixtures", kMostMixtures, "mixtures");
+  // The best of at most so many bytes; measured unless it is known. Gives whether it is a new one.
+  const auto add = [&](double bytes) -> Result<bool> {
     Budgets budgets;
-    budgets.bytes = static_cast<double>(analysis_.vector_bytes) +
-                    std::ceil(least * std::pow(most / least, static_cast<double>(i) / kMixtures));
+    budgets.bytes = bytes;
     LATHE_TRY(const Plan plan, solve(all_, budgets));
-    Mixture mixture{plan.recipe.hash(), plan.additive_kl, 0};
-    if (const auto kl = measured(mixture.recipe_hash)) {
-      mixture.kl = *kl;
-    } else {
+    const std::string hash = plan.recipe.hash();
+    std::optional<double> kl = measured(hash);
+    if (!kl) {
       LATHE_TRY(const Verified verified, verify(plan.recipe, spec_.loss, false));
-      mixture.kl = verified.change.kl;
-      LATHE_OK(append_line(path, {{"recipe_hash", mixture.recipe_hash},
+      kl = verified.change.kl;
+      LATHE_OK(append_line(path, {{"recipe_hash", hash},
                                   {"bytes", plan.bytes},
-                                  {"additive_kl", mixture.additive_kl},
-                                  {"kl", mixture.kl},
+                                  {"additive_kl", plan.additive_kl},
+                                  {"kl", *kl},
                                   {"recipe", to_json(plan.recipe)}}));
     }
-    if (mixture.additive_kl > 0 && mixture.kl > 0) mixtures_.push_back(mixture);
     progress.advance();
+    const size_t before = correction_.size();
+    if (plan.additive_kl > 0 && *kl > 0) {
+      correction_.add({static_cast<double>(plan.bytes), plan.additive_kl, *kl});
+    }
+    return correction_.size() > before;
+  };
+  const auto vectors = static_cast<double>(analysis_.vector_bytes);
+  for (int i = 0; i < kFirstMixtures; ++i) {
+    const double share = static_cast<double>(i) / kFirstMixtures;
+    LATHE_OK(add(vectors + std::ceil(least * std::pow(most / least, share))));
   }
-  std::sort(mixtures_.begin(), mixtures_.end(),
-            [](const Mixture& a, const Mixture& b) { return a.additive_kl < b.additive_kl; });
-  mixtures_.erase(std::unique(mixtures_.begin(), mixtures_.end(),
-                              [](const Mixture& a, const Mixture& b) {
-                                return a.additive_kl == b.additive_kl;
-                              }),
-                  mixtures_.end());
+  for (int i = kFirstMixtures; i < kMostMixtures; ++i) {
+    const auto sizes = correction_.widest();
+    if (!sizes) break;
+    LATHE_TRY(const bool is_new, add(std::floor(std::sqrt(sizes->first * sizes->second))));
+    if (!is_new) correction_.close(*sizes);
+  }
   return {};
 }
 

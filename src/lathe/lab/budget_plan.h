@@ -3,10 +3,10 @@
 //
 // The divergence of a model with many changed matrices is predicted as the sum S of what each alone
 // costs (to second order their errors add up where they are uncorrelated), times a factor that
-// depends on S: measured on a few mixtures from the smallest to the largest, interpolated linearly
-// in log S. The factor rises with S or changes slowly, so that the least S has the least
-// prediction, and the choice is a multiple-choice knapsack (choice_solver.h). Sizes are exact;
-// speeds are sums of kernel times.
+// depends on S: measured on mixtures from the smallest to the largest, more of them where it
+// changes fast (correction.h). The choice is the least S, a multiple-choice knapsack
+// (choice_solver.h). Sizes are those of the analysis: exact, but for what a sparse layout takes
+// after a method that looks at the inputs. Speeds are sums of kernel times.
 #pragma once
 
 #include <optional>
@@ -15,6 +15,7 @@
 
 #include "lathe/compress/recipe.h"
 #include "lathe/lab/analysis.h"
+#include "lathe/lab/correction.h"
 #include "lathe/lab/loss_meter.h"
 
 namespace lathe {
@@ -26,12 +27,6 @@ struct Budgets {
 };
 // "2GB", "1.5GiB", "4.5bpw", "30tok/s" (any number of them, each kind once).
 Status add_budget(Budgets& budgets, const std::string& text);
-
-// One mixture that was compressed and measured.
-struct Mixture {
-  std::string recipe_hash;
-  double additive_kl = 0, kl = 0;
-};
 
 class Planner {
  public:
@@ -56,7 +51,7 @@ class Planner {
   Result<Plan> plan(const Budgets& budgets) const;
 
   // The same prediction for any sum.
-  double predict(double additive_kl) const;
+  double predict(double additive_kl) const { return correction_.predict(additive_kl); }
 
   // Compresses by the recipe into a temporary folder and measures on `data` (as the analysis does).
   struct Verified {
@@ -87,7 +82,7 @@ class Planner {
   AnalysisSpec spec_;
   ThreadPool* pool_;
   Options all_, allowed_;  // without and with what was asked to be kept
-  std::vector<Mixture> mixtures_;
+  Correction correction_;
 };
 
 // The recipe as a YAML file, `comment` in front of it.
