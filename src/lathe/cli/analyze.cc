@@ -42,7 +42,7 @@ Result<int> run(const AnalysisOptions& options, const Common& common) {
     nlohmann::json entry = to_json(row);
     for (const Analysis::Matrix& matrix : analysis.matrices) {
       if (matrix.info.name != row.matrix) continue;
-      const auto seconds = analysis.seconds(matrix.info, row.candidate, pool.size());
+      const auto seconds = analysis.seconds(matrix, row.candidate, pool.size());
       entry["layer"] = matrix.info.layer;
       entry["us_per_token"] = seconds ? nlohmann::json(*seconds * 1e6) : nlohmann::json();
     }

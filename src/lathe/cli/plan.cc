@@ -30,6 +30,71 @@ std::string percent(double value, double of) {
   return fmt::format("{:+.1f} %", 100 * (value / of - 1));
 }
 
+std::string summary_of(const Planner::Plan& plan) {
+  std::string out = fmt::format(
+      "lathe plan: {} bytes, {:.3f} bits per weight, predicted KL {:.6g} (sum over matrices "
+      "{:.6g}, "
+      "at most {:.2g} above the optimum)",
+      plan.bytes, plan.bits_per_weight, plan.predicted_kl, plan.additive_kl,
+      plan.additive_kl - plan.bound);
+  if (!plan.speed) return out;
+  return out + fmt::format(", predicted {:.1f} tok/s, {:.3f} times as fast as unchanged",
+                           plan.speed->tokens_per_s, plan.speed->ratio);
+}
+
+std::vector<Measurement> rows_of(const Planner::Plan& plan) {
+  std::vector<Measurement> rows = {
+      row("disk_bytes", static_cast<double>(plan.bytes), "bytes", "lower"),
+      row("bits_per_weight", plan.bits_per_weight, "bits", "lower"),
+      row("predicted_kl", plan.predicted_kl, "nats", "lower"),
+      row("additive_kl", plan.additive_kl, "nats", "lower"),
+      row("additive_kl_bound", plan.bound, "nats", "lower")};
+  if (plan.speed) {
+    rows.push_back(row("predicted_tokens_per_s", plan.speed->tokens_per_s, "tok/s", "higher"));
+    rows.push_back(row("predicted_speedup", plan.speed->ratio, "", "higher"));
+  }
+  return rows;
+}
+
+std::vector<Measurement> rows_of(const Planner::Verified& verified) {
+  std::vector<Measurement> rows = {
+      row("measured_bytes", static_cast<double>(verified.bytes), "bytes", "lower"),
+      row("kl_mean", verified.change.kl, "nats", "lower"),
+      row("ppl", verified.change.ppl, "", "lower"),
+      row("base_ppl", verified.change.base_ppl, "", "lower"),
+      row("top1_agreement", 100 * verified.change.top1, "%", "higher")};
+  if (verified.speed) {
+    rows.push_back(row("decode_tokens_per_s", verified.speed->tokens_per_s, "tok/s", "higher"));
+    rows.push_back(
+        row("base_decode_tokens_per_s", verified.speed->base_tokens_per_s, "tok/s", "higher"));
+    rows.push_back(row("speedup", verified.speed->ratio, "", "higher"));
+  }
+  return rows;
+}
+
+// Predicted against measured.
+std::string text_of(const Planner::Plan& plan, const Planner::Verified& verified,
+                    const std::string& data) {
+  std::string out = fmt::format(
+      "measured on {}: KL {:.6g} (predicted {:.6g}: {}), perplexity {:.4f} against {:.4f}, the "
+      "same most likely token {:.2f} %\n",
+      data, verified.change.kl, plan.predicted_kl, percent(plan.predicted_kl, verified.change.kl),
+      verified.change.ppl, verified.change.base_ppl, 100 * verified.change.top1);
+  if (verified.bytes != plan.bytes) {
+    out +=
+        fmt::format("measured {} bytes (planned {}: {})\n", verified.bytes, plan.bytes,
+                    percent(static_cast<double>(plan.bytes), static_cast<double>(verified.bytes)));
+  }
+  if (!verified.speed) return out;
+  return out + fmt::format(
+                   "measured {:.1f} tok/s (predicted {:.1f}: {}), {:.3f} times the {:.1f} tok/s of "
+                   "the unchanged model in turn with it (predicted {:.3f}: {})\n",
+                   verified.speed->tokens_per_s, plan.speed->tokens_per_s,
+                   percent(plan.speed->tokens_per_s, verified.speed->tokens_per_s),
+                   verified.speed->ratio, verified.speed->base_tokens_per_s, plan.speed->ratio,
+                   percent(plan.speed->ratio, verified.speed->ratio));
+}
+
 Result<int> run(const Options& options, const Common& common) {
   Budgets budgets;
   for (const std::string& text : options.budgets) LATHE_OK(add_budget(budgets, text));
@@ -48,62 +113,31 @@ Result<int> run(const Options& options, const Common& common) {
     LATHE_OK(planner.calibrate());
     plan.predicted_kl = planner.predict(plan.additive_kl);
   }
-
-  std::string summary = fmt::format(
-      "lathe plan: {} bytes, {:.3f} bits per weight, predicted KL {:.6g} (sum over matrices "
-      "{:.6g}, "
-      "at most {:.2g} above the optimum)",
-      plan.bytes, plan.bits_per_weight, plan.predicted_kl, plan.additive_kl,
-      plan.additive_kl - plan.bound);
-  if (plan.tokens_per_s) summary += fmt::format(", predicted {:.1f} tok/s", *plan.tokens_per_s);
-  const std::string yaml = recipe_yaml(plan.recipe, summary);
+  const std::string summary = summary_of(plan), yaml = recipe_yaml(plan.recipe, summary);
   if (!options.out.empty()) LATHE_OK(write_atomically(options.out, yaml));
-
-  std::vector<Measurement> rows = {
-      row("disk_bytes", static_cast<double>(plan.bytes), "bytes", "lower"),
-      row("bits_per_weight", plan.bits_per_weight, "bits", "lower"),
-      row("predicted_kl", plan.predicted_kl, "nats", "lower"),
-      row("additive_kl", plan.additive_kl, "nats", "lower"),
-      row("additive_kl_bound", plan.bound, "nats", "lower")};
-  if (plan.tokens_per_s) {
-    rows.push_back(row("predicted_tokens_per_s", *plan.tokens_per_s, "tok/s", "higher"));
+  if (!common.json && options.out.empty()) fmt::print("{}", yaml);
+  if (!common.json && !options.out.empty()) {
+    fmt::print("{}\n{}: lathe compress {} -r {} -o OUT\n", summary, options.out,
+               options.analysis.model, options.out);
   }
-  std::string said;
+  // The prediction stands before it is put to the test.
+  std::fflush(stdout);
+
+  std::vector<Measurement> rows = rows_of(plan);
   if (options.verify || !options.verify_data.empty()) {
     CalibrationSpec held_out = spec.loss;
     if (!options.verify_data.empty()) held_out.data = options.verify_data;
     LATHE_TRY(const auto verified,
               planner.verify(plan.recipe, held_out, budgets.tokens_per_s.has_value()));
-    if (verified.bytes != plan.bytes) {
-      return failed("planned {} bytes, but compressing gave {}", plan.bytes, verified.bytes);
-    }
-    said = fmt::format(
-        "measured on {}: KL {:.6g} (predicted {:.6g}: {}), perplexity {:.4f} against {:.4f}, the "
-        "same most likely token {:.2f} %\n",
-        held_out.data, verified.change.kl, plan.predicted_kl,
-        percent(plan.predicted_kl, verified.change.kl), verified.change.ppl,
-        verified.change.base_ppl, 100 * verified.change.top1);
-    rows.push_back(row("kl_mean", verified.change.kl, "nats", "lower"));
-    rows.push_back(row("ppl", verified.change.ppl, "", "lower"));
-    rows.push_back(row("base_ppl", verified.change.base_ppl, "", "lower"));
-    rows.push_back(row("top1_agreement", 100 * verified.change.top1, "%", "higher"));
-    if (verified.tokens_per_s) {
-      said += fmt::format("measured {:.1f} tok/s (predicted {:.1f})\n", *verified.tokens_per_s,
-                          plan.tokens_per_s.value_or(0));
-      rows.push_back(row("decode_tokens_per_s", *verified.tokens_per_s, "tok/s", "higher"));
-    }
-  }
-  if (!common.json) {
-    if (options.out.empty()) {
-      fmt::print("{}", yaml);
-    } else {
-      fmt::print("{}\n{}: lathe compress {} -r {} -o OUT\n", summary, options.out,
-                 options.analysis.model, options.out);
-    }
+    LATHE_OK(planner.check_bytes(plan, verified));
+    for (Measurement& m : rows_of(verified)) rows.push_back(std::move(m));
     // Not into a recipe that goes to a file.
-    fmt::print(options.out.empty() ? stderr : stdout, "{}", said);
-    return kDone;
+    if (!common.json) {
+      fmt::print(options.out.empty() ? stderr : stdout, "{}",
+                 text_of(plan, verified, held_out.data));
+    }
   }
+  if (!common.json) return kDone;
   nlohmann::json json = json_result("plan", planner.analysis().header["model"],
                                     {{"cpu", cpu_name()}, {"threads", pool.size()}}, rows);
   json["recipe"] = to_json(plan.recipe);

@@ -79,9 +79,13 @@ struct Analysis {
 
   std::vector<const SensitivityRow*> rows_of(const std::string& matrix) const;
   // Of one token; empty where it was not measured with so many threads. Tables cost nothing.
-  std::optional<double> seconds(const MatrixInfo& info, const Candidate& candidate,
+  std::optional<double> seconds(const Matrix& matrix, const Candidate& candidate,
                                 int threads) const;
   std::optional<double> other_seconds(int threads) const;
+  // Whether a decoding step multiplies by it: not by tables, unless they are the head as well.
+  bool in_a_step(const MatrixInfo& info) const;
+  // A candidate as in KernelTime: "keep" is the format that the source has.
+  static std::string timed_name(const Matrix& matrix, const Candidate& candidate);
 };
 
 struct AnalyzeParts {

@@ -193,14 +193,24 @@ std::vector<const SensitivityRow*> Analysis::rows_of(const std::string& matrix) 
   return out;
 }
 
-std::optional<double> Analysis::seconds(const MatrixInfo& info, const Candidate& candidate,
+bool Analysis::in_a_step(const MatrixInfo& info) const {
+  return info.linear || (tied && info.name == "model.embed_tokens");
+}
+
+std::string Analysis::timed_name(const Matrix& matrix, const Candidate& candidate) {
+  Candidate named = candidate;
+  if (named.format == "keep") named.format = matrix.format;
+  return named.text();
+}
+
+std::optional<double> Analysis::seconds(const Matrix& matrix, const Candidate& candidate,
                                         int threads) const {
-  const bool is_head = tied && info.name == "model.embed_tokens";
-  if (!info.linear && !is_head) return 0;
+  if (!in_a_step(matrix.info)) return 0;
+  const std::string name = timed_name(matrix, candidate);
   std::optional<double> found;
   for (const KernelTime& time : times) {
-    if (time.rows == info.rows && time.cols == info.cols && time.threads == threads &&
-        time.candidate == candidate.text()) {
+    if (time.rows == matrix.info.rows && time.cols == matrix.info.cols && time.threads == threads &&
+        time.candidate == name) {
       found = time.seconds;
     }
   }

@@ -12,7 +12,7 @@
 #include "lathe/compress/compressor.h"
 #include "lathe/lab/analysis_files.h"
 #include "lathe/lab/choice_solver.h"
-#include "lathe/profile/probe.h"
+#include "lathe/lab/kernel_times.h"
 
 namespace lathe {
 namespace {
@@ -20,6 +20,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kFirstMixtures = 12, kMostMixtures = 32;
+constexpr int kSpeedRounds = 7;
 
 // A folder that is gone afterwards.
 class Temporary {
@@ -211,7 +212,7 @@ Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budg
   for (size_t m = 0; m < options.size(); ++m) {
     std::vector<ChoiceOption> group;
     for (const Option& option : options[m]) {
-      const auto seconds = analysis_.seconds(analysis_.matrices[m].info, option.candidate, threads);
+      const auto seconds = analysis_.seconds(analysis_.matrices[m], option.candidate, threads);
       if (budgets.tokens_per_s && !seconds) {
         return bad_input("no time of {} in {}", analysis_.matrices[m].info.name,
                          option.candidate.text());
@@ -224,16 +225,17 @@ Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budg
   const auto solution = solve_choice(problem);
   if (!solution) return impossible(problem, budgets, fixed, other.value_or(0));
   Plan plan;
-  double seconds = other.value_or(0);
+  double seconds = other.value_or(0), base_seconds = seconds;
   for (size_t m = 0; m < options.size(); ++m) {
     const Option& option = options[m][solution->choice[m]];
     plan.choice.push_back(option.candidate);
     plan.bytes += option.row->bytes;
     seconds += problem.groups[m][solution->choice[m]].cost[1];
+    base_seconds += analysis_.seconds(analysis_.matrices[m], {}, threads).value_or(0);
   }
   plan.bytes += analysis_.vector_bytes;
   plan.bits_per_weight = 8 * static_cast<double>(plan.bytes) / parameters;
-  if (other) plan.tokens_per_s = 1 / seconds;
+  if (other) plan.speed = {1 / seconds, 1 / base_seconds, base_seconds / seconds};
   plan.additive_kl = solution->loss;
   plan.bound = solution->bound;
   plan.predicted_kl = correction_.predict(solution->loss);
@@ -323,14 +325,32 @@ Result<Planner::Verified> Planner::verify(const Recipe& recipe, const Calibratio
     LATHE_TRY(out.change, meter->measure(*changed, -1));
   }
   if (!speed) return out;
-  LATHE_TRY(const Engine engine, open_engine(folder.path(), {.threads = pool_->size()}));
+  const EngineOptions options{.threads = pool_->size()};
+  LATHE_TRY(const Engine unchanged, open_engine(source_->path(), options));
+  LATHE_TRY(const Engine changed, open_engine(folder.path(), options));
   LATHE_TRY(const auto checkpoint, open_checkpoint(folder.path()));
-  LATHE_TRY(const auto rows, run_probe("latency", {engine, *checkpoint},
-                                       {{"prompt", 32}, {"generate", 64}, {"repetitions", 5}}));
-  for (const Measurement& m : rows) {
-    if (m.metric == "decode_tokens_per_s") out.tokens_per_s = m.value;
+  std::vector<double> steps, base_steps, ratios;
+  for (int round = -1; round < kSpeedRounds; ++round) {
+    LATHE_TRY(const double base, step_seconds(unchanged, *source_));
+    LATHE_TRY(const double step, step_seconds(changed, *checkpoint));
+    if (round < 0) continue;  // warms up
+    base_steps.push_back(base);
+    steps.push_back(step);
+    ratios.push_back(base / step);
   }
+  out.speed = {1 / median_of(steps), 1 / median_of(base_steps), median_of(ratios)};
   return out;
+}
+
+Status Planner::check_bytes(const Plan& plan, const Verified& verified) const {
+  if (verified.bytes == plan.bytes) return {};
+  const bool varies = plan.recipe.needs_calibration() &&
+                      std::any_of(plan.choice.begin(), plan.choice.end(), [](const Candidate& c) {
+                        return c.format != "keep" &&
+                               parse_format(c.format).value()->encoding() == Encoding::kSparse;
+                      });
+  if (varies) return {};
+  return failed("planned {} bytes, but compressing gave {}", plan.bytes, verified.bytes);
 }
 
 std::string recipe_yaml(const Recipe& recipe, const std::string& comment) {

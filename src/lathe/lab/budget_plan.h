@@ -25,6 +25,12 @@ struct Budgets {
   std::optional<double> bits_per_weight;  // over all parameters, tables included
   std::optional<double> tokens_per_s;     // decoding one sequence, after a short prompt
 };
+// Decoding one sequence. The ratio is what holds on another day too: both drift with the machine.
+struct Speed {
+  double tokens_per_s, base_tokens_per_s;  // of the changed and of the unchanged model
+  double ratio;
+};
+
 // "2GB", "1.5GiB", "4.5bpw", "30tok/s" (any number of them, each kind once).
 Status add_budget(Budgets& budgets, const std::string& text);
 
@@ -43,7 +49,7 @@ class Planner {
     Recipe recipe;
     int64_t bytes = 0;
     double bits_per_weight = 0;
-    std::optional<double> tokens_per_s;
+    std::optional<Speed> speed;
     double additive_kl = 0, predicted_kl = 0;
     double bound = 0;  // no choice has a smaller sum than this
   };
@@ -57,9 +63,13 @@ class Planner {
   struct Verified {
     LossChange change;
     int64_t bytes = 0;
-    std::optional<double> tokens_per_s;
+    std::optional<Speed> speed;  // the two models in turn, medians of seven rounds
   };
   Result<Verified> verify(const Recipe& recipe, const CalibrationSpec& data, bool speed) const;
+
+  // An error where a size is not what was planned, though nothing in the recipe lets it be: sparse
+  // layouts after passes that look at the inputs, which depend on what was compressed before.
+  Status check_bytes(const Plan& plan, const Verified& verified) const;
 
   const Analysis& analysis() const { return analysis_; }
 
