@@ -43,6 +43,8 @@ TEST(Correction, AsksForTheWidestGapThatIsNotClosed) {
   EXPECT_EQ(*correction.widest(), std::pair(150.0, 200.0));
   correction.close({150, 200});
   EXPECT_FALSE(correction.widest());
+  correction.add({99, 0.82, 0.6});  // more than kApart, but at the same sum
+  EXPECT_FALSE(correction.widest());
 }
 
 TEST(Correction, RefinedUntilNeighboursAgreeItIsCloseEverywhere) {

@@ -40,7 +40,8 @@ std::optional<std::pair<double, double>> Correction::widest() const {
   for (size_t i = 1; i < points_.size(); ++i) {
     const double apart = std::abs(log_factor(points_[i]) - log_factor(points_[i - 1]));
     const auto sizes = sizes_of(points_[i - 1], points_[i]);
-    if (apart <= most || closed_.contains(sizes)) continue;
+    const bool same = points_[i].sum < kSame * points_[i - 1].sum;
+    if (apart <= most || same || closed_.contains(sizes)) continue;
     most = apart;
     found = sizes;
   }

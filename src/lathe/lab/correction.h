@@ -17,6 +17,8 @@ class Correction {
   // Neighbours whose factors differ by less need no mixture between them. Half of it is about what
   // a straight line between them can be off by.
   static constexpr double kApart = 1.1;
+  // Nor do neighbours whose sums differ by less: what their factors differ by is chance.
+  static constexpr double kSame = 1.05;
 
   struct Point {
     double bytes, sum, kl;  // all above 0
@@ -29,8 +31,8 @@ class Correction {
   // The sum itself as long as there are no points; beyond the last one, its factor.
   double predict(double sum) const;
 
-  // Between which two sizes the factor changes most, if by more than kApart: those where close()
-  // has said that there is nothing between are left out.
+  // Between which two sizes the factor changes most, if by more than kApart. Those with sums within
+  // kSame, and those of which close() has said that there is nothing between, are left out.
   std::optional<std::pair<double, double>> widest() const;
   void close(const std::pair<double, double>& sizes) { closed_.insert(sizes); }
 
