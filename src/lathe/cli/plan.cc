@@ -1,3 +1,4 @@
+#include "lathe/base/log.h"
 #include "lathe/cli/analysis_options.h"
 #include "lathe/io/atomic_file.h"
 #include "lathe/lab/budget_plan.h"
@@ -73,12 +74,12 @@ std::vector<Measurement> rows_of(const Planner::Verified& verified) {
 }
 
 // Predicted against measured.
-std::string text_of(const Planner::Plan& plan, const Planner::Verified& verified,
-                    const std::string& data) {
+std::string text_of(const Planner::Plan& plan, double predicted_kl,
+                    const Planner::Verified& verified, const std::string& data) {
   std::string out = fmt::format(
       "measured on {}: KL {:.6g} (predicted {:.6g}: {}), perplexity {:.4f} against {:.4f}, the "
       "same most likely token {:.2f} %\n",
-      data, verified.change.kl, plan.predicted_kl, percent(plan.predicted_kl, verified.change.kl),
+      data, verified.change.kl, predicted_kl, percent(predicted_kl, verified.change.kl),
       verified.change.ppl, verified.change.base_ppl, 100 * verified.change.top1);
   if (verified.bytes != plan.bytes) {
     out +=
@@ -107,6 +108,7 @@ Result<int> run(const Options& options, const Common& common) {
             analyze(*source, spec, analysis_folder(options.analysis, path), pool, {true, times}));
   LATHE_TRY(Planner planner,
             Planner::create(*source, std::move(analysis), spec, options.keep, pool));
+  if (budgets.tokens_per_s) LATHE_OK(planner.calibrate_speed());
   // What is impossible is refused before mixtures are measured; these change the prediction alone.
   LATHE_TRY(Planner::Plan plan, planner.plan(budgets));
   if (!options.additive) {
@@ -127,6 +129,13 @@ Result<int> run(const Options& options, const Common& common) {
   if (options.verify || !options.verify_data.empty()) {
     CalibrationSpec held_out = spec.loss;
     if (!options.verify_data.empty()) held_out.data = options.verify_data;
+    double predicted = plan.predicted_kl;
+    if (!options.verify_data.empty() && !options.additive) {
+      LATHE_TRY(predicted, planner.predict_on(held_out, plan.additive_kl));
+      rows.push_back(row("predicted_kl_on_verify_data", predicted, "nats", "lower"));
+      spdlog::info("predicted on {}, by the two mixtures around it: KL {:.6g}", held_out.data,
+                   predicted);
+    }
     LATHE_TRY(const auto verified,
               planner.verify(plan.recipe, held_out, budgets.tokens_per_s.has_value()));
     LATHE_OK(planner.check_bytes(plan, verified));
@@ -134,7 +143,7 @@ Result<int> run(const Options& options, const Common& common) {
     // Not into a recipe that goes to a file.
     if (!common.json) {
       fmt::print(options.out.empty() ? stderr : stdout, "{}",
-                 text_of(plan, verified, held_out.data));
+                 text_of(plan, predicted, verified, held_out.data));
     }
   }
   if (!common.json) return kDone;

@@ -53,8 +53,9 @@ struct SensitivityRow {
 };
 nlohmann::json to_json(const SensitivityRow& row);
 
-// Seconds that one token takes in one matrix of this shape, or, with rows = 0, everything else in
-// a decoding step of the unchanged model (below 0 where a step is faster than its matrices alone).
+// Seconds that one token takes in one matrix of this shape. With rows = 0: in everything else in a
+// decoding step of the unchanged model (below 0 where a step is faster than its matrices alone).
+// With rows = -1: in a step of the model that a recipe gives, whose hash stands for the candidate.
 struct KernelTime {
   int64_t rows = 0, cols = 0;
   std::string candidate;
@@ -82,6 +83,7 @@ struct Analysis {
   std::optional<double> seconds(const Matrix& matrix, const Candidate& candidate,
                                 int threads) const;
   std::optional<double> other_seconds(int threads) const;
+  std::optional<double> step_seconds(const std::string& recipe_hash, int threads) const;
   // Whether a decoding step multiplies by it: not by tables, unless they are the head as well.
   bool in_a_step(const MatrixInfo& info) const;
   // A candidate as in KernelTime: "keep" is the format that the source has.

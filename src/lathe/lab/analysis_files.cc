@@ -225,4 +225,14 @@ std::optional<double> Analysis::other_seconds(int threads) const {
   return found;
 }
 
+std::optional<double> Analysis::step_seconds(const std::string& recipe_hash, int threads) const {
+  std::optional<double> found;
+  for (const KernelTime& time : times) {
+    if (time.rows == -1 && time.threads == threads && time.candidate == recipe_hash) {
+      found = time.seconds;
+    }
+  }
+  return found;
+}
+
 }  // namespace lathe

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "lathe/backend/cpu/cpu_backend.h"
+#include "lathe/base/log.h"
 #include "lathe/base/parse_number.h"
 #include "lathe/base/progress.h"
 #include "lathe/compress/compressor.h"
@@ -21,6 +22,7 @@ using Json = nlohmann::json;
 
 constexpr int kFirstMixtures = 12, kMostMixtures = 32;
 constexpr int kSpeedRounds = 7;
+constexpr double kLeastGain = 0.05;  // of a step, below which there is no speed to be gained
 
 // A folder that is gone afterwards.
 class Temporary {
@@ -195,7 +197,8 @@ Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budg
   const int threads = pool_->size();
   const auto fixed = static_cast<double>(analysis_.vector_bytes);
   const auto parameters = static_cast<double>(analysis_.parameters);
-  const std::optional<double> other = analysis_.other_seconds(threads);
+  const std::optional<double> other =
+      other_seconds_ ? other_seconds_ : analysis_.other_seconds(threads);
   ChoiceProblem problem;
   if (budgets.bytes) problem.budget[0] = *budgets.bytes - fixed;
   if (budgets.bits_per_weight) {
@@ -218,7 +221,8 @@ Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budg
                          option.candidate.text());
       }
       group.push_back(
-          {option.row->kl, {static_cast<double>(option.row->bytes), seconds.value_or(0)}});
+          {option.row->kl,
+           {static_cast<double>(option.row->bytes), kernel_scale_ * seconds.value_or(0)}});
     }
     problem.groups.push_back(std::move(group));
   }
@@ -231,7 +235,8 @@ Result<Planner::Plan> Planner::solve(const Options& options, const Budgets& budg
     plan.choice.push_back(option.candidate);
     plan.bytes += option.row->bytes;
     seconds += problem.groups[m][solution->choice[m]].cost[1];
-    base_seconds += analysis_.seconds(analysis_.matrices[m], {}, threads).value_or(0);
+    base_seconds +=
+        kernel_scale_ * analysis_.seconds(analysis_.matrices[m], {}, threads).value_or(0);
   }
   plan.bytes += analysis_.vector_bytes;
   plan.bits_per_weight = 8 * static_cast<double>(plan.bytes) / parameters;
@@ -269,6 +274,7 @@ Status Planner::calibrate() {
     most += static_cast<double>(largest);
   }
   correction_ = {};
+  mixtures_.clear();
   Progress progress("measuring mixtures", kMostMixtures, "mixtures");
   // The best of at most so many bytes; measured unless it is known. Gives whether it is a new one.
   const auto add = [&](double bytes) -> Result<bool> {
@@ -288,6 +294,7 @@ Status Planner::calibrate() {
     }
     progress.advance();
     const size_t before = correction_.size();
+    mixtures_[plan.additive_kl] = plan;
     if (plan.additive_kl > 0 && *kl > 0) {
       correction_.add({static_cast<double>(plan.bytes), plan.additive_kl, *kl});
     }
@@ -307,6 +314,22 @@ Status Planner::calibrate() {
   return {};
 }
 
+Result<double> Planner::predict_on(const CalibrationSpec& data, double sum) const {
+  Correction there;
+  const auto add = [&](const Plan& mixture) -> Status {
+    LATHE_TRY(const Verified verified, verify(mixture.recipe, data, false));
+    if (mixture.additive_kl > 0 && verified.change.kl > 0) {
+      there.add({static_cast<double>(mixture.bytes), mixture.additive_kl, verified.change.kl});
+    }
+    return {};
+  };
+  const auto above = mixtures_.upper_bound(sum);
+  if (above != mixtures_.end()) LATHE_OK(add(above->second));
+  const auto here = mixtures_.lower_bound(sum);
+  if (here != mixtures_.begin()) LATHE_OK(add(std::prev(here)->second));
+  return there.predict(sum);
+}
+
 Result<Planner::Verified> Planner::verify(const Recipe& recipe, const CalibrationSpec& data,
                                           bool speed) const {
   const Temporary folder(fmt::format("{}/verify-{}", analysis_.folder, ::getpid()));
@@ -324,11 +347,17 @@ Result<Planner::Verified> Planner::verify(const Recipe& recipe, const Calibratio
     LATHE_TRY(const auto changed, load_model(folder.path(), *ops));
     LATHE_TRY(out.change, meter->measure(*changed, -1));
   }
-  if (!speed) return out;
+  if (speed) {
+    LATHE_TRY(out.speed, speed_of(folder.path()));
+  }
+  return out;
+}
+
+Result<Speed> Planner::speed_of(const std::string& model) const {
   const EngineOptions options{.threads = pool_->size()};
   LATHE_TRY(const Engine unchanged, open_engine(source_->path(), options));
-  LATHE_TRY(const Engine changed, open_engine(folder.path(), options));
-  LATHE_TRY(const auto checkpoint, open_checkpoint(folder.path()));
+  LATHE_TRY(const Engine changed, open_engine(model, options));
+  LATHE_TRY(const auto checkpoint, open_checkpoint(model));
   std::vector<double> steps, base_steps, ratios;
   for (int round = -1; round < kSpeedRounds; ++round) {
     LATHE_TRY(const double base, step_seconds(unchanged, *source_));
@@ -338,8 +367,50 @@ Result<Planner::Verified> Planner::verify(const Recipe& recipe, const Calibratio
     steps.push_back(step);
     ratios.push_back(base / step);
   }
-  out.speed = {1 / median_of(steps), 1 / median_of(base_steps), median_of(ratios)};
-  return out;
+  return Speed{1 / median_of(steps), 1 / median_of(base_steps), median_of(ratios)};
+}
+
+Status Planner::calibrate_speed() {
+  const int threads = pool_->size();
+  const std::optional<double> other = analysis_.other_seconds(threads);
+  if (!other) return {};  // plan() says what is missing
+  std::vector<Candidate> fastest;
+  double base_sum = 0, fastest_sum = 0;
+  for (size_t m = 0; m < all_.size(); ++m) {
+    const Analysis::Matrix& matrix = analysis_.matrices[m];
+    std::optional<double> least;
+    for (const Option& option : all_[m]) {
+      const auto seconds = analysis_.seconds(matrix, option.candidate, threads);
+      if (!seconds) return {};
+      if (least && *least <= *seconds) continue;
+      if (least) fastest.pop_back();
+      fastest.push_back(option.candidate);
+      least = seconds;
+    }
+    base_sum += analysis_.seconds(matrix, {}, threads).value_or(0);
+    fastest_sum += *least;
+  }
+  const double base_step = base_sum + *other;
+  if (base_sum - fastest_sum < kLeastGain * base_step) return {};
+  const Recipe recipe = recipe_of(fastest);
+  std::optional<double> step = analysis_.step_seconds(recipe.hash(), threads);
+  if (!step) {
+    const Temporary folder(fmt::format("{}/fastest-{}", analysis_.folder, ::getpid()));
+    LATHE_OK(compress(*source_, recipe, folder.path(), *pool_, {.overwrite = true}));
+    LATHE_TRY(const Speed speed, speed_of(folder.path()));
+    step = base_step / speed.ratio;
+    const KernelTime time{-1, 0, recipe.hash(), threads, *step};
+    LATHE_OK(append_line(analysis_.folder + "/times.jsonl", to_json(time)));
+    analysis_.times.push_back(time);
+  }
+  const double scale = (base_step - *step) / (base_sum - fastest_sum);
+  if (scale <= 0) {
+    spdlog::warn("the fastest choice is not faster than the source: speeds are plain sums");
+    return {};
+  }
+  kernel_scale_ = scale;
+  other_seconds_ = base_step - scale * base_sum;
+  return {};
 }
 
 Status Planner::check_bytes(const Plan& plan, const Verified& verified) const {

@@ -9,6 +9,7 @@
 // after a method that looks at the inputs. Speeds are sums of kernel times.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +45,12 @@ class Planner {
   // prediction is the plain sum.
   Status calibrate();
 
+  // Kernels by themselves run a few percent faster than one after another in a model. So the
+  // fastest choice of all is compressed and decodes in turn with the source, once per analysis and
+  // number of threads (times.jsonl); a step is then linear in the kernels' sum, and right at both
+  // ends.
+  Status calibrate_speed();
+
   struct Plan {
     std::vector<Candidate> choice;  // of each matrix of the analysis
     Recipe recipe;
@@ -58,6 +65,10 @@ class Planner {
 
   // The same prediction for any sum.
   double predict(double additive_kl) const { return correction_.predict(additive_kl); }
+
+  // The prediction for another text, on which the two mixtures around the sum are measured: never
+  // the one that has this sum itself. The plain sum without calibrate().
+  Result<double> predict_on(const CalibrationSpec& data, double additive_kl) const;
 
   // Compresses by the recipe into a temporary folder and measures on `data` (as the analysis does).
   struct Verified {
@@ -83,6 +94,7 @@ class Planner {
 
   using Options = std::vector<std::vector<Option>>;  // of each matrix
   Result<Plan> solve(const Options& options, const Budgets& budgets) const;
+  Result<Speed> speed_of(const std::string& model) const;
   Recipe recipe_of(const std::vector<Candidate>& choice) const;
   Error impossible(const struct ChoiceProblem& problem, const Budgets& budgets, double fixed_bytes,
                    double other_seconds) const;
@@ -93,6 +105,9 @@ class Planner {
   ThreadPool* pool_;
   Options all_, allowed_;  // without and with what was asked to be kept
   Correction correction_;
+  std::map<double, Plan> mixtures_;  // that it was made from, by their sums
+  double kernel_scale_ = 1;
+  std::optional<double> other_seconds_;  // empty: the analysis's
 };
 
 // The recipe as a YAML file, `comment` in front of it.
