@@ -42,7 +42,7 @@ def score(options, model, base):
 
 def peers(options, base, work):
     importances = work / "importances.gguf"
-    if not importances.exists():
+    if options.peer and not importances.exists():
         run(options.bin / "llama-imatrix", "-m", base, "-f", options.calibration, "-o", importances, "-c", options.length,
             "--chunks", options.samples, "-t", options.threads)
     for kind in options.peer:
