@@ -29,6 +29,8 @@ class Config:
 
 CONFIGS = {
     "tiny": Config(),
+    "small-sibling": Config(hidden_size=512, intermediate_size=1536, num_hidden_layers=7, num_attention_heads=8,
+                            num_key_value_heads=4, head_dim=64),
     "sibling": Config(hidden_size=512, intermediate_size=1536, num_hidden_layers=10, num_attention_heads=8,
                       num_key_value_heads=4, head_dim=64),
 }

@@ -3,7 +3,8 @@
 
     OMP_NUM_THREADS=1 python train.py --data DATA --out RUN --minutes 60
 
-The learning rate warms up, stays, then falls linearly to zero at the planned end of wall-clock time. Every
+The learning rate warms up, stays, then falls linearly to zero at the planned end of wall-clock time, or of
+processor time (`--processor-time`: on a machine that others use, or that pauses the run). Every
 `--validate` minutes it logs, for each kind, the loss on answers and the share of answers that are right to the last
 token when each token is predicted from the true ones before it. Stopped, it resumes from RUN/state.pt.
 RUN/model is the exported model (average of the last weights); give it the tokenizer files to use it.
@@ -63,6 +64,8 @@ def main():
     parser.add_argument("--tokenizer", default=os.path.join(os.path.dirname(__file__), "../../models/tiny"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--processor-time", action="store_true",
+                        help="count minutes of processor time, so that other programs' share does not shorten the run")
     parser.add_argument("--until", type=float, metavar="MINUTES",
                         help="stop at this point of the schedule, to go on later with other data or shares")
     parser.add_argument("--share", action="append", default=[], metavar="KIND=SHARE",
@@ -132,7 +135,8 @@ def main():
 
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    begin = time.time() - spent
+    now = time.process_time if args.processor_time else time.time
+    begin = now() - spent
     next_check, recent = spent + 60 * args.validate, []
     while not stop and spent < end and (args.steps is None or step < args.steps):
         factor = rate(spent / (60 * args.minutes), 0.01, args.decay_from)
@@ -155,7 +159,7 @@ def main():
         for k, v in model.state_dict().items():
             averaged[k].lerp_(v, 1 - keep)
         recent.append(float(loss.detach()))
-        spent = time.time() - begin
+        spent = now() - begin
         if step % 50 == 0:
             print(f"step {step} {spent / 60:.1f} min, {seen / 1e6:.2f} M tokens, {seen / spent:.0f} tok/s, "
                   f"lr x {factor:.2f}, loss {np.mean(recent[-50:]):.3f}", flush=True)
@@ -171,7 +175,7 @@ def main():
             log.write(json.dumps(row) + "\n")
             print("valid " + " ".join(f"{k} {l:.3f}/{100 * a:.0f}%" for k, (l, a) in scores.items()), flush=True)
             checkpoint()
-            begin = time.time() - spent  # validation is not training time
+            begin = now() - spent  # validation is not training time
     checkpoint()
     print(f"done: {step} steps, {seen} tokens, {spent / 60:.1f} minutes", flush=True)
 
