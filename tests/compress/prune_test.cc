@@ -105,7 +105,7 @@ TEST_F(Prune, AnOverrideHasItsOwnPattern) {
            {"format", "bf16"},
            {"overrides",
             {{{"match", "model.layers.0.*"}, {"pattern", "2:4"}, {"format", "sparse24:bf16"}},
-             {{"match", "model.layers.0.*.down_proj"}, {"sparsity", 0}, {"format", "bf16"}}}}});
+             {{"match", "model.layers.0.*.down_proj"}, {"sparsity", 0}, {"format", "f32"}}}}});
   for (const MatrixInfo& info : matrices_of(source_->config())) {
     if (info.layer < 0) continue;
     const auto weights = matrix_of(*stored, info).decode();
