@@ -69,10 +69,11 @@ TYPED_TEST(BlockProduct, ExactForWholeNumbersOfEveryShape) {
 
 TYPED_TEST(BlockProduct, TheSameBitsInEveryPart) {
   using T = TypeParam;
-  constexpr int64_t m = 21, n = 75, k = 64;
+  const int64_t m = 21, n = 75, k = 64;
   std::mt19937 random(2);
   std::normal_distribution<double> normal;
-  std::vector<T> a(m * k), b(k * n), c(m * n), first;
+  std::vector<T> a(static_cast<size_t>(m * k)), b(static_cast<size_t>(k * n)),
+      c(static_cast<size_t>(m * n)), first;
   for (auto* all : {&a, &b, &c}) {
     for (T& x : *all) x = static_cast<T>(normal(random));
   }

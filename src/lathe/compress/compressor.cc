@@ -50,8 +50,7 @@ class Compressor {
   }
 
   // `identity` and `kept`: see block_progress.h; null where nothing is kept.
-  Status run(const std::string& directory, const nlohmann::json& identity,
-             KeptProgress* kept) {
+  Status run(const std::string& directory, const nlohmann::json& identity, KeptProgress* kept) {
     LATHE_TRY(SafetensorsWriter writer, create_writer(directory));
     LATHE_OK(start_passes());
     LATHE_OK(start_calibration());

@@ -179,7 +179,10 @@ Status read_encoder(const nlohmann::json& j, Experiment& e) {
     for (NamedParameters& task : tasks) {
       if (!task.parameters.contains("encoder")) continue;
       taken = true;
-      if (task.parameters["encoder"] == "") task.parameters["encoder"] = j["encoder"];
+      auto& encoder = task.parameters["encoder"];
+      if (encoder.is_string() && encoder.get_ref<const std::string&>().empty()) {
+        encoder = j["encoder"];
+      }
     }
   };
   give(e.tasks);
