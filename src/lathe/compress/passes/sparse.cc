@@ -25,7 +25,6 @@ Result<nlohmann::json> check_pattern_text(const nlohmann::json& value) {
 Result<SparsePattern> parse_pattern(const nlohmann::json& value) {
   const std::string text = value.is_string() ? value.get<std::string>() : std::string();
   if (value.is_string() && text.empty()) return SparsePattern{};
-  SparsePattern pattern;
   int used = 0;
   int keep = 0, of = 0;
   if (std::sscanf(text.c_str(), "%2d:%2d%n", &keep, &of, &used) == 2 &&
