@@ -95,4 +95,8 @@ int64_t available_memory_bytes() {
   return available;
 }
 
+int64_t peak_rss_bytes() { return number_at("/proc/self/status", "VmHWM:") * 1024; }
+
+void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
 }  // namespace lathe

@@ -1,7 +1,5 @@
 #include "lathe/compress/compressor.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -10,6 +8,7 @@
 #include "lathe/base/hash.h"
 #include "lathe/base/log.h"
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/memory.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/block_inputs.h"
@@ -501,9 +500,7 @@ Result<CompressionReport> compress(const Checkpoint& source, const Recipe& recip
   CompressionReport report = compressor.take_report();
   report.predicted = prepared.cost;
   report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
-  report.peak_rss_bytes = static_cast<int64_t>(usage.ru_maxrss) * 1024;
+  report.peak_rss_bytes = peak_rss_bytes();
   return report;
 }
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 
+#include "lathe/base/memory.h"
 #include "lathe/base/suggest.h"
 #include "lathe/generate/sampler.h"
 #include "lathe/model/forward.h"
@@ -235,18 +235,5 @@ Result<std::vector<Measurement>> run_probe(const std::string& name, const ProbeC
   LATHE_TRY(const nlohmann::json merged, probe_parameters(name, parameters));
   return find_kind(name)->run(context, merged);
 }
-
-int64_t peak_rss_bytes() {
-  std::ifstream file("/proc/self/status");
-  std::string key;
-  while (file >> key) {
-    int64_t kilobytes = 0;
-    if (key == "VmHWM:" && file >> kilobytes) return kilobytes * 1024;
-    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return 0;
-}
-
-void reset_peak_rss() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace lathe

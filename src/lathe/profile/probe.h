@@ -33,8 +33,4 @@ Result<nlohmann::json> probe_parameters(const std::string& name, const nlohmann:
 Result<std::vector<Measurement>> run_probe(const std::string& name, const ProbeContext& context,
                                            const nlohmann::json& parameters);
 
-// Peak resident memory of this process; reset_peak_rss() starts anew where the system allows it.
-int64_t peak_rss_bytes();
-void reset_peak_rss();
-
 }  // namespace lathe
