@@ -1,8 +1,7 @@
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 
+#include "lathe/base/memory.h"
 #include "lathe/cli/command.h"
 #include "lathe/compress/cost.h"
 #include "lathe/compress/hessians.h"
@@ -59,8 +58,6 @@ Result<int> run(const Options& options, const Common& common) {
   tokens.n = spec.samples;
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
   if (common.json) {
     nlohmann::json json = json_result("calibrate", {{"path", path}},
                                       {{"cpu", cpu_name()}, {"threads", pool.size()}}, {tokens});
@@ -68,8 +65,8 @@ Result<int> run(const Options& options, const Common& common) {
     json["matrices"] = matrices;
     json["kind"] = options.hessians ? "hessians" : "importances";
     json["seconds"] = seconds;
-    json["predicted"] = {{"seconds", cost.seconds}, {"memory_bytes", cost.memory_bytes}};
-    json["peak_rss_bytes"] = int64_t{usage.ru_maxrss} * 1024;
+    json["predicted"] = to_json(cost);
+    json["peak_rss_bytes"] = peak_rss_bytes();
     print_json(json);
     return kDone;
   }

@@ -74,10 +74,6 @@ Result<Recipe> recipe_of(const Options& options, const Common& common) {
   return recipe;
 }
 
-nlohmann::json to_json(const Cost& cost) {
-  return {{"seconds", cost.seconds}, {"memory_bytes", cost.memory_bytes}};
-}
-
 // What would be done, and what it would take.
 Result<int> dry_run(const Options& options, const Common& common, const std::string& path,
                     const Checkpoint& source, const Recipe& recipe, ThreadPool& pool) {

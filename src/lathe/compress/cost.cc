@@ -58,7 +58,8 @@ double speed_of_factors(ThreadPool& pool) {
 }
 
 // Of one weight in a pass that searches scales or rounds one by one, as a number of operations of
-// the column solver: measured with gptq and int4:g128 (docs/compression.md).
+// the column solver: fitted by eye to one run of gptq with int4:g128 on a busy machine
+// (docs/compression.md), good to a factor of about two.
 constexpr double kSearch = 2500;
 
 // Rows that a transforming pass multiplies by XᵀX: 20 exponents, 512 rows of a matrix.
@@ -225,6 +226,10 @@ Cost cost_of_collecting(const Checkpoint& source, const CalibrationSpec& spec, b
       4 * tokens * static_cast<double>(c.hidden) + activations(c, static_cast<double>(spec.length));
   return {kBeside * forward / speeds.forward + gram / speeds.gram,
           static_cast<int64_t>(memory + kBase)};
+}
+
+nlohmann::json to_json(const Cost& cost) {
+  return {{"seconds", cost.seconds}, {"memory_bytes", cost.memory_bytes}};
 }
 
 std::string duration_text(double seconds) {

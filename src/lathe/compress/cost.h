@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,10 @@ struct Recipe;
 
 struct Cost {
   double seconds = 0;  // 0: not worth measuring (nothing is calibrated)
-  int64_t memory_bytes =
-      0;  // at the most, but for pages of the source, which the system can take back
+  // At the most, but for pages of the source, which the system can take back.
+  int64_t memory_bytes = 0;
 };
+nlohmann::json to_json(const Cost& cost);
 
 // Operations per second, measured for some hundredths of a second each.
 struct ProductSpeeds {
