@@ -64,8 +64,8 @@ TEST(KvCacheTypes, Layout) {
   KvCache cache = KvCache::create({1, 2, 3, KvType::kF32}, 20).value();
   const float key[] = {1, 2, 3}, value[] = {4, 5, 6};
   cache.write(0, 1, 17, key, value);
-  const auto* keys = reinterpret_cast<const float*>(cache.keys(0, 1, 0));
-  const auto* values = reinterpret_cast<const float*>(cache.values(0, 1, 0));
+  const auto* keys = reinterpret_cast<const float*>(cache.part(0, 1, KvCache::kKeys, 0));
+  const auto* values = reinterpret_cast<const float*>(cache.part(0, 1, KvCache::kValues, 0));
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(keys[16 * 3 + i * 16 + 1], key[i]);
     EXPECT_EQ(values[17 * 16 + i], value[i]);

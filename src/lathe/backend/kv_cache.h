@@ -71,26 +71,13 @@ class KvCache {
   void write(int64_t layer, int64_t head, int64_t position, const float* key, const float* value);
   void read(int64_t layer, int64_t head, int64_t position, float* key, float* value) const;
 
+  // What is stored of a head, one after the other: scales of int8 (f32) and int4 (f16), offsets of
+  // int4 (f16).
+  enum Part { kKeys, kValues, kKeyScales, kValueScales, kKeyOffsets, kValueOffsets, kParts };
   // For kernels, in the layout above; alignment 64. The byte at which `position` begins, which is a
   // multiple of kKeyBlock, or of kValueRun for values of int8.
-  const uint8_t* keys(int64_t layer, int64_t head, int64_t position) const {
-    return plane(layer, head, kKeys, position);
-  }
-  const uint8_t* values(int64_t layer, int64_t head, int64_t position) const {
-    return plane(layer, head, kValues, position);
-  }
-  // The scales of the same positions: int8 f32, int4 f16; and the f16 offsets of int4.
-  const uint8_t* key_scales(int64_t layer, int64_t head, int64_t position) const {
-    return plane(layer, head, kKeyScales, position);
-  }
-  const uint8_t* value_scales(int64_t layer, int64_t head, int64_t position) const {
-    return plane(layer, head, kValueScales, position);
-  }
-  const uint8_t* key_offsets(int64_t layer, int64_t head, int64_t position) const {
-    return plane(layer, head, kKeyOffsets, position);
-  }
-  const uint8_t* value_offsets(int64_t layer, int64_t head, int64_t position) const {
-    return plane(layer, head, kValueOffsets, position);
+  const uint8_t* part(int64_t layer, int64_t head, Part part, int64_t position) const {
+    return plane(layer, head, part, position);
   }
 
   // Bytes of `positions` positions.
@@ -101,8 +88,6 @@ class KvCache {
   static void reset_peak();
 
  private:
-  // What is stored of a head, one after the other.
-  enum Part { kKeys, kValues, kKeyScales, kValueScales, kKeyOffsets, kValueOffsets, kParts };
   struct Plane {
     int64_t unit = 1;   // positions that lie together
     int64_t bytes = 0;  // of one unit

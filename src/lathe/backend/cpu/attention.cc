@@ -79,7 +79,9 @@ int64_t kv_attention_floats(int64_t slices, int64_t size) {
   return slices * kKvQueries * (2 * ((size + 63) / 64 * 64) / 4 + 2 + 1);
 }
 
-// In integers.
+// In integers. Tiles read 64 components of a key even where it has fewer: behind the last key of a
+// head lie its values, a run of which is larger than a tile.
+static_assert(kKvRun == KvCache::kValueRun);
 void attend_int8(const Context& c, const Task& task, const Rows& rows) {
   const KvCache& cache = *task.span->cache;
   const KvShape& shape = cache.shape();
@@ -87,11 +89,13 @@ void attend_int8(const Context& c, const Task& task, const Rows& rows) {
   a.size = shape.head_size;
   a.key_stride = shape.key_stride();
   a.value_stride = shape.value_stride();
-  a.keys = reinterpret_cast<const int8_t*>(cache.keys(c.layer, task.head, task.begin));
-  a.values = reinterpret_cast<const int8_t*>(cache.values(c.layer, task.head, task.begin));
-  a.key_scales = reinterpret_cast<const float*>(cache.key_scales(c.layer, task.head, task.begin));
-  a.value_scales =
-      reinterpret_cast<const float*>(cache.value_scales(c.layer, task.head, task.begin));
+  const auto at = [&](KvCache::Part part) {
+    return cache.part(c.layer, task.head, part, task.begin);
+  };
+  a.keys = reinterpret_cast<const int8_t*>(at(KvCache::kKeys));
+  a.values = reinterpret_cast<const int8_t*>(at(KvCache::kValues));
+  a.key_scales = reinterpret_cast<const float*>(at(KvCache::kKeyScales));
+  a.value_scales = reinterpret_cast<const float*>(at(KvCache::kValueScales));
   a.begin = task.begin;
   a.end = task.end;
   a.rows = rows.count;

@@ -14,7 +14,6 @@ namespace {
 constexpr int64_t kHalves = 2 * kKvQueries;
 constexpr int64_t kSideBytes = kHalves * 64;
 constexpr int64_t kKvPanels = 4;  // of 16 positions or components, multiplied at once
-constexpr int64_t kKvRun = 64;    // positions of a run of values
 
 // sums[panel][row of the tile][lane] = Σ over `steps` tiles of `side` with the codes at
 // codes + step · step_bytes + panel · panel_bytes, [columns/4][16][4] each.
@@ -89,6 +88,7 @@ struct KvMemory {
   alignas(64) int8_t weights[kKvBlock / kKvRun][kSideBytes];
   int32_t weight_sums[kHalves];
   int64_t from[kKvQueries], to[kKvQueries];  // what of the block each row sees
+  // Largest score of each row so far; then the largest magnitude of its weights.
   float largest[kKvQueries], shrink[kKvQueries], weight_scales[kKvQueries];
 };
 
@@ -132,9 +132,8 @@ LANE float largest_of(I magnitudes) {
 // many at once would wait for each other.
 struct Stream {
   const int8_t *next, *end;
-  template <int kLines>
   LANE_MEMBER void fetch() {
-    for (int i = 0; i < kLines && next < end; ++i, next += 64) prefetch(next);
+    for (int i = 0; i < 2 && next < end; ++i, next += 64) prefetch(next);
   }
 };
 
@@ -148,7 +147,7 @@ LANE float scores_of_row(const KvAttention& a, const KvSlice& s, const float* ke
   const F scale = set1(s.scales[r]);
   F high = set1(-3.0e38f);
   for (int64_t p = 0; p < panels; ++p) {
-    stream.fetch<2>();
+    stream.fetch();
     const I joined = join(load_int(m->sums[p][r]), load_int(m->sums[p][kKvQueries + r]));
     F v = mul(mul(to_float(joined), load(key_scales + p * kPanel)), scale);
     if constexpr (kCap) v = mul(set1(a.cap), tanh_of(div(v, set1(a.cap))));
@@ -171,7 +170,7 @@ LANE float weights_of_row(const float* value_scales, int64_t columns, float maxi
   F total = zero();
   I most_weight = zero_int();
   for (int64_t i = 0; i < columns; i += kPanel) {
-    stream.fetch<2>();
+    stream.fetch();
     F e, w;
     if constexpr (kWhole) {
       e = exp_of(sub(load(scores + i), set1(maximum)));

@@ -143,6 +143,7 @@ struct KvTile {
 
 // Queries of one key head over the int8 keys and values of positions [begin, end), begin a multiple
 // of kKvRun, which lie as KvCache has them. Blocks of kKvBlock positions, kKvQueries rows at once.
+constexpr int64_t kKvRun = 64;  // positions of a run of values
 constexpr int64_t kKvBlock = 256;
 constexpr int64_t kKvQueries = 8;
 struct KvAttention {

@@ -50,13 +50,13 @@ PackedView KvProducts::int4_block(bool keys, int64_t position) const {
   view.groups = cache_.shape().groups();
   for (int i = 0; i < 16; ++i) view.table[i] = static_cast<float>(i);
   view.scale_kind = Scales::kF16;
-  const auto* scales = keys ? cache_.key_scales(layer_, head_, position)
-                            : cache_.value_scales(layer_, head_, position);
-  const auto* offsets = keys ? cache_.key_offsets(layer_, head_, position)
-                             : cache_.value_offsets(layer_, head_, position);
-  view.data = keys ? cache_.keys(layer_, head_, position) : cache_.values(layer_, head_, position);
-  view.scales = scales;
-  view.offsets = reinterpret_cast<const uint16_t*>(offsets);
+  const auto at = [&](KvCache::Part of_keys, KvCache::Part of_values) {
+    return cache_.part(layer_, head_, keys ? of_keys : of_values, position);
+  };
+  view.data = at(KvCache::kKeys, KvCache::kValues);
+  view.scales = at(KvCache::kKeyScales, KvCache::kValueScales);
+  view.offsets =
+      reinterpret_cast<const uint16_t*>(at(KvCache::kKeyOffsets, KvCache::kValueOffsets));
   return view;
 }
 
@@ -76,10 +76,10 @@ void KvProducts::scores(int64_t begin, int64_t count, float* scores, int64_t ld)
   }
   const float* scales = nullptr;
   if (shape.type == KvType::kInt8) {
-    scales = reinterpret_cast<const float*>(cache_.key_scales(layer_, head_, begin));
+    scales = reinterpret_cast<const float*>(cache_.part(layer_, head_, KvCache::kKeyScales, begin));
   }
   const KvTile keys{code_of(shape.type),
-                    cache_.keys(layer_, head_, begin),
+                    cache_.part(layer_, head_, KvCache::kKeys, begin),
                     kPanel,
                     kPanel * shape.key_stride(),
                     panels,
@@ -110,7 +110,7 @@ void KvProducts::add_values(int64_t begin, int64_t count, const float* weights, 
   }
   if (shape.type != KvType::kInt8) {
     const KvTile tile{code_of(shape.type),
-                      cache_.values(layer_, head_, begin),
+                      cache_.part(layer_, head_, KvCache::kValues, begin),
                       stride,
                       kPanel,
                       panels,
@@ -120,15 +120,15 @@ void KvProducts::add_values(int64_t begin, int64_t count, const float* weights, 
     return multiply(tile, weights, ld, sums, stride, true);
   }
   for (int64_t from = 0; from < count; from += kRun) {
-    const KvTile tile{
-        KvCode::kInt8,
-        cache_.values(layer_, head_, begin + from),
-        kPanel,
-        kRun * kPanel,
-        panels,
-        std::min(kRun, count - from),
-        nullptr,
-        reinterpret_cast<const float*>(cache_.value_scales(layer_, head_, begin + from))};
+    const KvTile tile{KvCode::kInt8,
+                      cache_.part(layer_, head_, KvCache::kValues, begin + from),
+                      kPanel,
+                      kRun * kPanel,
+                      panels,
+                      std::min(kRun, count - from),
+                      nullptr,
+                      reinterpret_cast<const float*>(
+                          cache_.part(layer_, head_, KvCache::kValueScales, begin + from))};
     multiply(tile, weights + from, ld, sums, stride, true);
   }
 }
