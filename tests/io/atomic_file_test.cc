@@ -89,5 +89,46 @@ TEST(AtomicFile, FullDiskWhileWriting) {
   EXPECT_EQ(folder.files(), 0u);
 }
 
+// Large writes take another way than small ones: they must land where they belong, in order.
+TEST(AtomicFile, LargeAndSmallWritesMix) {
+  TempFolder folder;
+  std::string expected(9 << 20, '\0');
+  auto file = AtomicFile::create(folder / "a", static_cast<int64_t>(expected.size()));
+  ASSERT_OK(file);
+  uint32_t random = 1;
+  const auto put = [&](size_t offset, size_t size) {
+    std::vector<uint8_t> bytes(size);
+    for (uint8_t& byte : bytes)
+      byte = static_cast<uint8_t>((random = random * 1664525 + 1013904223) >> 24);
+    ASSERT_OK(file->write_at(static_cast<int64_t>(offset), bytes));
+    std::copy(bytes.begin(), bytes.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
+  };
+  put(0, 5000);
+  put(5000, (3 << 20) + 77);          // neither end on a block
+  put(4096, 1 << 20);                 // over it, both ends on one
+  put(6000, 10);                      // over what may still be on its way
+  put((8 << 20) - 1, (1 << 20) + 1);  // ahead, and to the end
+  put(5 << 20, 3 << 20);              // before that
+  ASSERT_OK(file->flush());
+  put(123, 2 << 20);
+  ASSERT_OK(file->commit());
+  EXPECT_TRUE(slurp(folder / "a") == expected);
+}
+
+TEST(AtomicFile, FullDiskWhileWritingMuch) {
+  TempFolder folder;
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = (2 << 20) + 1000;
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  const Status status = write_atomically(folder / "a", std::string(5 << 20, 'x'));
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_ERROR(status, ErrorCode::kFailed, "cannot write");
+  EXPECT_EQ(folder.files(), 0u);
+}
+
 }  // namespace
 }  // namespace lathe

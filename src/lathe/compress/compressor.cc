@@ -61,7 +61,7 @@ class Compressor {
       if (i >= first) {
         const bool block_begins = plans_[i].info.layer != layer_;
         LATHE_OK(advance_to(plans_[i].info.layer));
-        if (block_begins) LATHE_OK(begin_block(directory, identity, i));
+        if (block_begins) LATHE_OK(begin_block(directory, identity, i, writer));
         LATHE_OK(compress_matrix(plans_[i], writer));
       }
       progress.advance();
@@ -186,9 +186,11 @@ class Compressor {
     }
   }
 
-  Status begin_block(const std::string& directory, const nlohmann::json& identity, size_t next) {
+  Status begin_block(const std::string& directory, const nlohmann::json& identity, size_t next,
+                     SafetensorsWriter& writer) {
     const bool anything_done = layer_ != 0 && static_cast<int64_t>(next) > report_.taken_over;
     if (stream_ && anything_done && keeping_) {
+      LATHE_OK(writer.flush());
       const Status kept =
           keep_progress(directory, identity, {done_, current_.vectors, stream_->states()});
       if (!kept.ok()) {

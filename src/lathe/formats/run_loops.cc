@@ -5,6 +5,7 @@
 
 #include "lathe/base/wide.h"
 #include "lathe/formats/detail.h"
+#include "lathe/formats/run_loops_avx512.h"
 
 namespace lathe::formats {
 
@@ -25,8 +26,11 @@ LATHE_WIDE Range range_of(const float* x, int64_t count) {
     for (int l = 0; l < kLanes; ++l) low[l] = x[i + l] < low[l] ? x[i + l] : low[l];
     for (int l = 0; l < kLanes; ++l) high[l] = x[i + l] > high[l] ? x[i + l] : high[l];
   }
-  for (int l = 1; l < kLanes; ++l) low[0] = low[l] < low[0] ? low[l] : low[0];
-  for (int l = 1; l < kLanes; ++l) high[0] = high[l] > high[0] ? high[l] : high[0];
+  // By halves, which are vectors too.
+  for (int half = kLanes / 2; half >= 1; half /= 2) {
+    for (int l = 0; l < half; ++l) low[l] = low[l + half] < low[l] ? low[l + half] : low[l];
+    for (int l = 0; l < half; ++l) high[l] = high[l + half] > high[l] ? high[l + half] : high[l];
+  }
   for (; i < count; ++i) {
     low[0] = x[i] < low[0] ? x[i] : low[0];
     high[0] = x[i] > high[0] ? x[i] : high[0];
@@ -92,7 +96,8 @@ LATHE_WIDE void look_up_pairs(const uint8_t* pairs, int64_t count,
   constexpr int64_t kChunk = 64;
   int32_t codes[kChunk];
   const float* values = table.data();
-  for (int64_t begin = 0; begin < count; begin += kChunk) {
+  for (int64_t begin = has_avx512() ? look_up_pairs_avx512(pairs, count, table, out) : 0;
+       begin < count; begin += kChunk) {
     const int64_t n = count - begin < kChunk ? count - begin : kChunk;
     for (int64_t i = 0; i < (n + 1) / 2; ++i) {
       const int32_t byte = pairs[begin / 2 + i];
@@ -109,7 +114,9 @@ LATHE_WIDE void rank_codes(const float* x, int64_t count, float factor, bool div
   float scaled[kChunk];
   int32_t sums[kChunk];
   const std::array<float, 15> own = bounds;
-  for (int64_t begin = 0; begin < count; begin += kChunk) {
+  for (int64_t begin = has_avx512() ? rank_codes_avx512(x, count, factor, divided, bounds, ranks)
+                                    : 0;
+       begin < count; begin += kChunk) {
     const int64_t n = count - begin < kChunk ? count - begin : kChunk;
     for (int64_t i = 0; i < n; ++i) {
       const float s = divided ? x[begin + i] / factor : x[begin + i] * factor;

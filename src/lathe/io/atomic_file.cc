@@ -10,8 +10,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "lathe/io/direct_writer.h"
+
 namespace lathe {
 namespace {
+
+// Writes of this size go past the page cache.
+constexpr int64_t kLarge = int64_t{1} << 20;
 
 std::string folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -44,28 +49,51 @@ struct AtomicFile::Impl {
   std::string path, temporary;
   int fd = -1;
   int64_t size = 0;
-  bool broken = false;
+  bool broken = false, tried_direct = false;
+  std::unique_ptr<DirectWriter> direct;
 
   ~Impl() {
+    direct.reset();
     if (fd >= 0) ::close(fd);
     if (!temporary.empty()) ::unlink(temporary.c_str());
   }
 
   Status write_at(int64_t offset, std::span<const uint8_t> bytes) {
     LATHE_CHECK(offset >= 0 && fd >= 0 && !broken);
+    const auto count = static_cast<int64_t>(bytes.size());
+    size = std::max(size, offset + count);
+    if (count >= kLarge && !direct && !tried_direct) {
+      tried_direct = true;
+      direct = DirectWriter::open(temporary, fd);
+    }
+    if (!direct) return write_plainly(offset, bytes);
+    direct->settle(offset, count);
+    if (count < kLarge) return write_plainly(offset, bytes);
+    // Whole blocks, and what stands before and behind them.
+    const auto head = static_cast<size_t>(-offset & (DirectWriter::kBlock - 1));
+    const size_t blocks = (bytes.size() - head) & ~static_cast<size_t>(DirectWriter::kBlock - 1);
+    LATHE_OK(write_plainly(offset, bytes.first(head)));
+    direct->write(offset + static_cast<int64_t>(head), bytes.subspan(head, blocks));
+    if (const int error = direct->error()) return broken_by(error);
+    return write_plainly(offset + static_cast<int64_t>(head + blocks),
+                         bytes.subspan(head + blocks));
+  }
+
+  Status write_plainly(int64_t offset, std::span<const uint8_t> bytes) {
     size_t done = 0;
     while (done < bytes.size()) {
       const ssize_t got = ::pwrite(fd, bytes.data() + done, bytes.size() - done,
                                    static_cast<off_t>(offset) + static_cast<off_t>(done));
       if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) {
-        broken = true;
-        return write_error(path, got < 0 ? errno : ENOSPC);
-      }
+      if (got <= 0) return broken_by(got < 0 ? errno : ENOSPC);
       done += static_cast<size_t>(got);
     }
-    size = std::max(size, offset + static_cast<int64_t>(bytes.size()));
     return {};
+  }
+
+  Status broken_by(int error) {
+    broken = true;
+    return write_error(path, error);
   }
 };
 
@@ -130,9 +158,17 @@ Status AtomicFile::write_at(int64_t offset, std::span<const uint8_t> bytes) {
   return impl_->write_at(offset, bytes);
 }
 
-Status AtomicFile::commit() {
+Status AtomicFile::flush() {
   Impl& file = *impl_;
   LATHE_CHECK(file.fd >= 0 && !file.broken);
+  if (const int error = file.direct ? file.direct->finish() : 0) return file.broken_by(error);
+  return {};
+}
+
+Status AtomicFile::commit() {
+  Impl& file = *impl_;
+  LATHE_OK(flush());
+  file.direct.reset();
   // The truncation gives back what was reserved and not used.
   if (::ftruncate(file.fd, static_cast<off_t>(file.size)) != 0 || ::fsync(file.fd) != 0) {
     return write_error(file.path, errno);

@@ -21,11 +21,15 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&&) noexcept;
   ~AtomicFile();  // removes the temporary file unless committed
 
-  // Appends. After any failure, a full disk among them, the file can only be destroyed.
+  // Appends. After any failure, a full disk among them, the file can only be destroyed. Writes of a
+  // megabyte and more go past the page cache, beside what the caller does next (direct_writer.h);
+  // that they failed is told by a later call, by commit() at the latest.
   Status write(std::span<const uint8_t> bytes);
   Status write(std::string_view text);
   // Overwrites bytes written earlier, or writes ahead of the end (what lies between reads as 0).
   Status write_at(int64_t offset, std::span<const uint8_t> bytes);
+  // What has been written survives this process, if not a power cut.
+  Status flush();
   // Flushes to disk and renames over `path`.
   Status commit();
 

@@ -70,6 +70,8 @@ class SafetensorsWriter {
   // The bytes of the next declared tensor, whole: a wrong size is our own bug. Tensors that vary
   // stand at the end of the file, and the header is written last.
   Status append(std::span<const uint8_t> bytes);
+  // What has been appended survives this process.
+  Status flush();
   // All declared tensors must have been appended.
   Status finish();
 

@@ -123,6 +123,8 @@ Status SafetensorsWriter::append(std::span<const uint8_t> bytes) {
   return writer.file.write_at(writer.data_start + writer.begins[i], bytes);
 }
 
+Status SafetensorsWriter::flush() { return impl_->file.flush(); }
+
 Status SafetensorsWriter::finish() {
   LATHE_CHECK(impl_->next == impl_->tensors.size());
   const bool varies = std::any_of(impl_->tensors.begin(), impl_->tensors.end(),
