@@ -16,12 +16,12 @@ constexpr int64_t kUnit = kCodes == Codes::kInt2 || kHigh == 2 ? 16
                                                                : 8;
 
 // The bytes of columns k + 4·Q … k + 4·Q + 3, k the first of a unit, whose further bits begin at
-// bit kHighAt of `high`. Each line of codes asks for the one kAhead bytes on: several requests in a
-// row would wait for each other, and the arithmetic for them.
+// bit kHighAt of `high`. Each line of codes asks for the one `ahead` bytes on: several requests in
+// a row would wait for each other, and the arithmetic for them.
 template <Codes kCodes, int kHigh, bool kBook, int Q, int kHighAt = 0>
-LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high) {
+LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high, int64_t ahead = kAhead) {
   constexpr int kPerByte = kCodes == Codes::kInt8 ? 1 : 8 / kLowBits<kCodes>;
-  if constexpr (Q % kPerByte == 0) prefetch(p + kAhead + Q / kPerByte * 64);
+  if constexpr (Q % kPerByte == 0) prefetch(p + ahead + Q / kPerByte * 64);
   if constexpr (kCodes == Codes::kInt8) {
     return from_signed(load_int(p + Q * 64));
   } else {
@@ -74,25 +74,47 @@ struct RowProducts {
   Sums (&high)[kPanels];
   Sums (&low)[kPanels];
 
-  // The quads from Q on; `p`, `bits` and `high_at` as in bytes_of().
+  // The quads from Q on; `p`, `bits` and `ahead` as in bytes_of().
   template <int Q, int kHighAt>
   LANE_MEMBER void add(const Bytes16& book, const uint8_t* const (&p)[kPanels],
-                       const I (&bits)[kPanels], const int8_t* highs, const int8_t* lows) {
+                       const I (&bits)[kPanels], const int8_t* highs, const int8_t* lows,
+                       int64_t ahead) {
     if constexpr (Q < kQuads) {
       const I of_high = quad(highs + 4 * Q), of_low = quad(lows + 4 * Q);
       for (int i = 0; i < kPanels; ++i) {
-        const I codes = bytes_of<kCodes, kHigh, kBook, Q, kHighAt>(book, p[i], bits[i]);
+        const I codes = bytes_of<kCodes, kHigh, kBook, Q, kHighAt>(book, p[i], bits[i], ahead);
         high[i].template at<Q, kQuads>(codes, of_high);
         low[i].template at<Q, kQuads>(codes, of_low);
       }
-      add<Q + 1, kHighAt>(book, p, bits, highs, lows);
+      add<Q + 1, kHighAt>(book, p, bits, highs, lows, ahead);
     }
   }
 };
 
+// How far from byte `at` of a panel to look ahead in it: its end is followed by the same place of
+// the next panels that are read together.
+template <int kPanels>
+LANE int64_t ahead_of(int64_t at, int64_t panel_bytes) {
+  return at + kAhead < panel_bytes ? kAhead : kAhead + (kPanels - 1) * panel_bytes;
+}
+
 // Integers of a group to a float: Σ code · x in units of the group's scales.
 LANE F joined_sum(const I& high, const I& low, const I& zeros, float scale) {
   return mul(to_float(sub_int(join(high, low), zeros)), set1(scale));
+}
+
+// Asks for `count` scales, and what goes with them, that are read when the next panels are.
+template <Scales kKind, bool kOffset>
+LANE void prefetch_scales(const PackedView* w, int64_t at, int64_t count) {
+  constexpr int64_t kBytes = kKind == Scales::kF32 ? 4 : kKind == Scales::kF16 ? 2 : 1;
+  const auto* scales = static_cast<const uint8_t*>(w->scales) + at * kBytes;
+  for (int64_t b = 0; b < count * kBytes; b += 64) prefetch(scales + b);
+  if constexpr (kOffset && kKind == Scales::kSuper) {
+    for (int64_t b = 0; b < count; b += 64) prefetch(w->mins + at + b);
+  } else if constexpr (kOffset) {
+    if (w->zeros) prefetch(w->zeros + at);
+    if (w->offsets) prefetch(w->offsets + at);
+  }
 }
 
 // Groups of kGroup columns, a multiple of a unit and at most a block, that fill the rows. Panels
@@ -112,7 +134,9 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
   const Bytes16 book = load_book(w->book);
   const I code_zero = set1_int(kSigned ? kSignedZero : w->code_zero);
   const F unit = set1(w->unit);
-  const int64_t groups = w->groups;
+  constexpr int64_t kGroupBytes = kGroup / 8 * kStepBytes<kCodes>;
+  [[maybe_unused]] constexpr int64_t kHighAhead = kHigh > 0 ? kAhead * kHigh / kLowBits<kCodes> : 0;
+  const int64_t groups = w->groups, next_groups = kPanels * groups * kPanel;
   const int8_t *highs = x->high, *lows = x->low;
   const uint8_t *p[kPanels], *high_plane[kPanels];
   int64_t at[kPanels], super_at[kPanels], rows[kPanels], in_super = 0;
@@ -134,21 +158,28 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
       low_sums[i].clear();
     }
     Products products{high_sums, low_sums};
+    const int64_t ahead = ahead_of<kPanels>(g * kGroupBytes, w->panel_bytes);
     for (int c = 0; c < kGroup / kColumns; ++c) {
       I bits[kPanels];
       if constexpr (kHigh == 0) {
-        products.template add<0, 0>(book, p, bits, highs, lows);
+        products.template add<0, 0>(book, p, bits, highs, lows, ahead);
       } else {
+        const int64_t high_ahead =
+            ahead == kAhead ? kHighAhead : kHighAhead + (kPanels - 1) * w->high_panel_bytes;
         for (int i = 0; i < kPanels; ++i) bits[i] = load_int(high_plane[i]);
-        products.template add<0, kHighAt>(book, p, bits, highs, lows);
+        for (int i = 0; i < kPanels && kHighAt == 0; ++i) prefetch(high_plane[i] + high_ahead);
+        products.template add<0, kHighAt>(book, p, bits, highs, lows, ahead);
         if constexpr (kUnits < kColumns) {
           constexpr int kNext = kOfVector == kUnits ? 0 : 8 / 2;
           const uint8_t* next[kPanels];
           for (int i = 0; i < kPanels; ++i) {
-            if constexpr (kOfVector == kUnits) bits[i] = load_int(high_plane[i] + 64);
+            if constexpr (kOfVector == kUnits) {
+              bits[i] = load_int(high_plane[i] + 64);
+              prefetch(high_plane[i] + high_ahead + 64);
+            }
             next[i] = p[i] + kUnits / 8 * kStepBytes<kCodes>;
           }
-          products.template add<0, kNext>(book, next, bits, highs + kUnits, lows + kUnits);
+          products.template add<0, kNext>(book, next, bits, highs + kUnits, lows + kUnits, ahead);
         }
         for (int i = 0; i < kPanels; ++i) {
           high_plane[i] +=
@@ -164,6 +195,7 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
       if (in_super == 0) {
         in_super = w->groups_per_super;
         for (int i = 0; i < kPanels; ++i) {
+          prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, in_super * kPanel);
           super[i] = super_of<kKind>(w, super_at[i]);
           if constexpr (kOffset) super_min[i] = load_f16(w->super_mins + super_at[i]);
           super_at[i] += kPanel;
@@ -173,6 +205,7 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
     }
     for (int i = 0; i < kPanels; ++i) {
       const F sum = joined_sum(high_sums[i].total(), low_sums[i].total(), zeros, x->scales[g]);
+      if constexpr (!kSupers) prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, kPanel);
       F scale = scale_of<kKind>(w, at[i], super[i]);
       if constexpr (kOffset && kSupers) {
         const F o = sub(zero(), mul(super_min[i], load_u8(w->mins + at[i])));
@@ -230,6 +263,7 @@ LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView*
     F group_total[kPanels];
     for (F& t : group_total) t = zero();
     for (int64_t b = g * x->blocks; from < last; ++b) {
+      const int64_t ahead = ahead_of<kPanels>(from / 8 * kStep, w->panel_bytes);
       const int64_t to = from + block < last ? from + block : last;
       const int8_t *highs = x->high + from, *lows = x->low + from;
       typename Products::Sums high_sums[kPanels], low_sums[kPanels];
@@ -239,12 +273,12 @@ LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView*
       }
       int64_t left = to - from;
       for (; left >= 32; left -= 32, highs += 32, lows += 32) {
-        Products{high_sums, low_sums}.template add<0, 0>(book, p, none, highs, lows);
+        Products{high_sums, low_sums}.template add<0, 0>(book, p, none, highs, lows, ahead);
         for (int i = 0; i < kPanels; ++i) p[i] += 4 * kStep;
       }
       for (; left > 0; left -= 8, highs += 8, lows += 8) {
         RowProducts<kCodes, 0, kBook, 2, kPanels>{high_sums, low_sums}.template add<0, 0>(
-            book, p, none, highs, lows);
+            book, p, none, highs, lows, ahead);
         for (int i = 0; i < kPanels; ++i) p[i] += kStep;
       }
       const I zeros = mul_int(code_zero, set1_int(x->code_sums[b]));

@@ -92,15 +92,34 @@ struct KvMemory {
   float largest[kKvQueries], shrink[kKvQueries], weight_scales[kKvQueries];
 };
 
+// Lines that are asked for a few at a time between all other work of a block, so that they come
+// while it is done; many at once would wait for each other. First the block's values, then the next
+// keys.
+struct Stream {
+  const int8_t *next, *end, *then, *last;
+  int64_t rate;  // lines of one call
+  LANE_MEMBER void fetch(int64_t times = 1) {
+    for (int64_t i = 0; i < rate * times; ++i, next += 64) {
+      if (next >= end) {
+        if (then >= last) return;
+        next = then;
+        end = then = last;
+      }
+      prefetch(next);
+    }
+  }
+};
+
 // `count` floats as rows `row` and kKvQueries + row of tiles, zeros behind; `largest` is their
 // largest magnitude. Returns their scale.
 template <typename Product>
 LANE float halve(const float* x, int64_t count, int64_t columns, float largest, int64_t row,
-                 int8_t* side, int32_t* sums) {
+                 int8_t* side, int32_t* sums, Stream& stream) {
   const bool tiny = largest < 1e-30f;
   const F inverse = set1(tiny ? 0.0f : kQuantMost / largest);
   I highs = zero_int(), lows = zero_int();
   for (int64_t k = 0; k < columns; k += 16) {
+    stream.fetch(2);
     const int64_t left = count - k;
     const F v = left >= 16 ? load(x + k) : left > 0 ? load_part(x + k, left) : zero();
     const I code = to_int(mul(v, inverse));
@@ -127,15 +146,6 @@ LANE float largest_of(I magnitudes) {
   __builtin_memcpy(&largest, &bits, 4);
   return largest;
 }
-
-// Lines that are asked for a few at a time between other work, so that they come while it is done;
-// many at once would wait for each other.
-struct Stream {
-  const int8_t *next, *end;
-  LANE_MEMBER void fetch() {
-    for (int i = 0; i < 2 && next < end; ++i, next += 64) prefetch(next);
-  }
-};
 
 // The loops over a block go through all rows before the next one begins: what one row waits for, a
 // maximum or a division, is hidden by the others.
@@ -199,14 +209,18 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
   const int64_t columns = steps * kKvRun, at = begin - a.begin;
   const int8_t *keys = a.keys + at * a.key_stride, *values = a.values + at * a.value_stride;
   const float* value_scales = a.value_scales + at;
+  const int64_t behind = a.end - begin - count < kKvBlock ? a.end - begin - count : kKvBlock;
+  const int8_t* next_keys = keys + count * a.key_stride;
+  const int64_t lines = (columns * a.value_stride + behind * a.key_stride) / 64;
+  const int64_t calls = 4 * panels * s.rows;  // scores, weights, and halves, which count twice
+  Stream stream{values, values + columns * a.value_stride, next_keys,
+                next_keys + behind * a.key_stride, (lines + calls - 1) / calls};
   for (int64_t first = 0; first < panels; first += kKvPanels) {
     Product::multiply({s.side, s.sums, (a.size + 63) / 64, s.rows,
                        keys + first * kPanel * a.key_stride, 1024, kPanel * a.key_stride,
                        panels - first < kKvPanels ? panels - first : kKvPanels, a.key_stride},
                       m->sums + first);
   }
-  // The values of the same positions are needed soon, and then the keys of the next block.
-  Stream stream{values, values + columns * a.value_stride};
   for (int64_t r = 0; r < s.rows; ++r) {
     m->from[r] = s.lowest[r] < begin ? 0 : s.lowest[r] - begin;
     m->to[r] = s.highest[r] - begin < count ? s.highest[r] - begin : count;
@@ -218,8 +232,6 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
     const float before = s.maxima[r];
     m->largest[r] = high > before ? high : before;
   }
-  const int64_t behind = a.end - begin - count < kKvBlock ? a.end - begin - count : kKvBlock;
-  stream = {keys + count * a.key_stride, keys + (count + behind) * a.key_stride};
   // e^(before − now), by the same function as the scores.
   const F largest = load_part(m->largest, s.rows);
   store_part(m->shrink, exp_of(sub(load_part(s.maxima, s.rows), largest)), s.rows);
@@ -233,7 +245,7 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
   }
   for (int64_t r = 0; r < s.rows; ++r) {
     m->weight_scales[r] = halve<Product>(m->scores[r], columns, columns, m->largest[r], r,
-                                         m->weights[0], m->weight_sums);
+                                         m->weights[0], m->weight_sums, stream);
   }
   for (int64_t first = 0; first < a.value_stride / kPanel; first += kKvPanels) {
     const int64_t left = a.value_stride / kPanel - first, n = left < kKvPanels ? left : kKvPanels;
@@ -260,6 +272,7 @@ void attend_int8(const KvAttention* a) noexcept {
   auto* sides = static_cast<int8_t*>(a->memory);
   auto* sums = reinterpret_cast<int32_t*>(sides + slices * tiles * kSideBytes);
   auto* scales = reinterpret_cast<float*>(sums + slices * kHalves);
+  Stream none{};
   for (int64_t r = 0; r < slices * kKvQueries; ++r) {
     const int64_t slice = r / kKvQueries;
     I largest = zero_int();
@@ -272,7 +285,7 @@ void attend_int8(const KvAttention* a) noexcept {
     }
     scales[r] =
         a->scale * halve<Product>(x, count, columns, largest_of(largest), r % kKvQueries,
-                                  sides + slice * tiles * kSideBytes, sums + slice * kHalves);
+                                  sides + slice * tiles * kSideBytes, sums + slice * kHalves, none);
   }
   for (int64_t begin = a->begin; begin < a->end; begin += kKvBlock) {
     const int64_t count = a->end - begin < kKvBlock ? a->end - begin : kKvBlock;
