@@ -21,18 +21,23 @@ Tensor normal(int64_t rows, int64_t cols, uint32_t seed) {
   return out;
 }
 
-std::shared_ptr<const LinearStats> sum_of(const std::vector<Tensor>& inputs, int threads) {
+std::shared_ptr<const LinearStats> sum_of(const std::vector<Tensor>& inputs, int threads,
+                                          const std::string& products = "f32") {
   ThreadPool pool(threads);
   const auto ops = make_cpu_ops(chosen_isa().value(), pool, Math::kFast);
   int64_t tokens = 0;
   for (const Tensor& x : inputs) tokens += x.rows();
-  GramSum sum(*ops, inputs[0].cols(), tokens);
+  GramSum sum(*ops, inputs[0].cols(), tokens, parse_format(products).value());
   for (const Tensor& x : inputs) sum.add(x);
   return sum.finish();
 }
 
-TEST(GramSum, IsTheSumOfAllProducts) {
-  // Blocks end at 512 columns and 2,032 tokens.
+// `products`: what multiplies them, and rounds them first.
+void expect_all_products(const std::string& products) {
+  const auto rounded = [&](float x) {
+    return double{products == "bf16" ? bf16_to_f32(f32_to_bf16(x)) : x};
+  };
+  // Blocks end at 512 columns and 2,016 tokens.
   for (const int64_t size : {1, 17, 512, 515, 1030}) {
     for (const std::vector<int64_t>& lengths :
          {std::vector<int64_t>{1}, {33, 7}, {1500, 1500, 11}}) {
@@ -40,7 +45,7 @@ TEST(GramSum, IsTheSumOfAllProducts) {
       for (const int64_t length : lengths) {
         inputs.push_back(normal(length, size, static_cast<uint32_t>(size + length)));
       }
-      const auto stats = sum_of(inputs, 2);
+      const auto stats = sum_of(inputs, 2, products);
       ASSERT_EQ(stats->size, size);
       // A few rows in full: that of a block's beginning, middle and end.
       for (const int64_t i : {int64_t{0}, size / 2, std::min<int64_t>(size, 512) - 1, size - 1}) {
@@ -53,7 +58,7 @@ TEST(GramSum, IsTheSumOfAllProducts) {
             absolute += std::fabs(double{x.row(t)[i]});
             largest = std::max(largest, std::fabs(x.row(t)[i]));
             for (int64_t j = 0; j < size; ++j) {
-              const double product = double{x.row(t)[i]} * double{x.row(t)[j]};
+              const double product = rounded(x.row(t)[i]) * rounded(x.row(t)[j]);
               row[size_t(j)] += product;
               bound[size_t(j)] += std::fabs(product);
             }
@@ -71,6 +76,19 @@ TEST(GramSum, IsTheSumOfAllProducts) {
       }
     }
   }
+}
+
+TEST(GramSum, IsTheSumOfAllProducts) { expect_all_products("f32"); }
+
+TEST(GramSum, BfloatProductsRoundTheInputsAndNothingElse) {
+  if (chosen_isa().value() != Isa::kAmx) GTEST_SKIP() << "needs AMX";
+  expect_all_products("bf16");
+}
+
+TEST(GramSum, WhatCannotBeRoundedStaysInTheSums) {
+  Tensor x = normal(10, 70, 6);
+  x.mutable_row(3)[69] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(sum_of({x}, 1, "bf16")->gram[69 * 70 + 69]));
 }
 
 TEST(GramSum, TheSameBitsOnAnyNumberOfThreadsAndInAnyPieces) {

@@ -23,7 +23,8 @@ class GramTap : public WrappedOps {
     std::unique_ptr<GramSum> sum;
   };
   // `tokens` of all samples.
-  GramTap(Ops& inner, int64_t tokens) : WrappedOps(inner), tokens_(tokens) {}
+  GramTap(Ops& inner, int64_t tokens, FormatPtr products)
+      : WrappedOps(inner), tokens_(tokens), products_(std::move(products)) {}
 
   std::map<std::string, Input>& inputs() { return inputs_; }
 
@@ -46,13 +47,14 @@ class GramTap : public WrappedOps {
     Input& input = inputs_[sharing.front()];
     if (!input.sum) {
       input.sharing = std::move(sharing);
-      input.sum = std::make_unique<GramSum>(inner(), x.cols(), tokens_);
+      input.sum = std::make_unique<GramSum>(inner(), x.cols(), tokens_, products_);
     }
     input.sum->add(x);
   }
 
  private:
   int64_t tokens_;
+  FormatPtr products_;
   std::map<std::string, Input> inputs_;
 };
 
@@ -60,8 +62,8 @@ class GramTap : public WrappedOps {
 // their shape and no meaning.
 class OneGramTap final : public GramTap {
  public:
-  OneGramTap(Ops& inner, const std::string& name, int64_t tokens)
-      : GramTap(inner, tokens), name_(name) {}
+  OneGramTap(Ops& inner, const std::string& name, int64_t tokens, FormatPtr products)
+      : GramTap(inner, tokens, std::move(products)), name_(name) {}
 
   void begin_sample() { done_ = false; }
 
@@ -147,6 +149,10 @@ Result<Math> calibration_math() {
   return chosen_math(isa == Isa::kAmx ? Math::kFast : Math::kExact);
 }
 
+FormatPtr gram_format(Isa isa, Math math) {
+  return parse_format(isa == Isa::kAmx && math == Math::kFast ? "bf16" : "f32").value();
+}
+
 Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
     const Checkpoint& source, std::vector<std::vector<int32_t>> samples, ThreadPool& pool) {
   LATHE_TRY(const Isa isa, chosen_isa());
@@ -155,6 +161,7 @@ Result<std::unique_ptr<CalibrationStream>> CalibrationStream::create(
   std::unique_ptr<CalibrationStream> out(new CalibrationStream);
   // The pool belongs to the caller.
   out->ops_ = make_cpu_ops(isa, pool, math);
+  out->products_ = gram_format(isa, math);
   const int64_t context = std::min(c.max_positions, kDefaultContext);
   out->rope_ = make_rope(c.rope, context, c.max_positions);
   if (c.two_ropes) out->local_rope_ = make_rope(c.local_rope, context, c.max_positions);
@@ -238,7 +245,7 @@ Status CalibrationStream::run(const Checkpoint& current, int64_t index, Ops& ops
 Result<std::shared_ptr<const LinearStats>> CalibrationStream::collect(
     const Checkpoint& current, int64_t layer, const std::string& name,
     std::vector<std::string>& sharing) {
-  OneGramTap tap(*ops_, name, tokens_);
+  OneGramTap tap(*ops_, name, tokens_, products_);
   LATHE_OK(run(current, layer, tap, Part::kRest, [&] { tap.begin_sample(); }));
   LATHE_CHECK(tap.inputs().size() == 1);
   GramTap::Input& input = tap.inputs().begin()->second;
@@ -269,7 +276,7 @@ Status CalibrationStream::advance(const Checkpoint& current, int64_t layer,
 Status CalibrationStream::advance(const Checkpoint& current, int64_t layer,
                                   std::vector<SharedInput>& inputs) {
   LATHE_CHECK(!halfway_);
-  GramTap tap(*ops_, tokens_);
+  GramTap tap(*ops_, tokens_, products_);
   LATHE_OK(run(current, layer, tap, Part::kRest));
   for (auto& [name, input] : tap.inputs()) {
     inputs.push_back({std::move(input.sharing), input.sum->finish()});

@@ -25,6 +25,8 @@ namespace lathe {
 // How calibration multiplies: with AMX in BF16, as the model will run (docs/decisions), else in
 // f32. LATHE_MATH overrides it.
 Result<Math> calibration_math();
+// What XᵀX is multiplied in then.
+FormatPtr gram_format(Isa isa, Math math);
 
 // An input, and the matrices of a block that read it.
 struct SharedInput {
@@ -70,6 +72,7 @@ class CalibrationStream {
              const std::function<void()>& begin_sample = {});
 
   std::unique_ptr<Ops> ops_;
+  FormatPtr products_;  // of XᵀX
   Rope rope_, local_rope_;
   Samples samples_;
   std::vector<Tensor> states_;

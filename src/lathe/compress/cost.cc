@@ -132,7 +132,7 @@ Result<ProductSpeeds> measure_products(ThreadPool& pool) {
   const auto ops = make_cpu_ops(isa, pool, math);
   ProductSpeeds out;
   out.forward = speed_of_linear(*ops, parse_format("bf16").value(), pool);
-  out.gram = speed_of_linear(*ops, parse_format("f32").value(), pool);
+  out.gram = speed_of_linear(*ops, gram_format(isa, math), pool);
   out.factor = speed_of_factors(pool);
   return out;
 }

@@ -11,7 +11,7 @@ namespace {
 // Tokens of one product: the longer, the less often sums in f64 pass through memory (0.5 GB at
 // 5,632 columns), and the more space the inputs take. Not 2,048: rows a power of two apart meet in
 // one set of the cache.
-constexpr int64_t kTokens = 2032;
+constexpr int64_t kTokens = 2016;
 // Columns of a block; what lies under the diagonal inside a block is multiplied in vain.
 constexpr int64_t kColumns = 512;
 
@@ -45,8 +45,9 @@ LATHE_WIDE void add_to(double* __restrict sum, const float* __restrict x, int64_
 
 }  // namespace
 
-GramSum::GramSum(Ops& ops, int64_t size, int64_t tokens)
+GramSum::GramSum(Ops& ops, int64_t size, int64_t tokens, FormatPtr products)
     : ops_(ops),
+      products_(std::move(products)),
       capacity_(std::clamp<int64_t>(tokens, 1, kTokens)),
       stats_(std::make_shared<LinearStats>()) {
   stats_->size = size;
@@ -95,6 +96,14 @@ void GramSum::take(const Tensor& x, int64_t from, int64_t count) {
   filled_ += count;
 }
 
+// What is not finite cannot be rounded, and must be found in the sums.
+Linear GramSum::packed(const Tensor& block) const {
+  auto rounded = WeightMatrix::encode(products_, block.data(), block.rows(), block.cols(), "inputs",
+                                      &ops_.threads());
+  if (rounded.ok()) return {"", ops_.pack(std::move(*rounded)), {}};
+  return {"", ops_.pack(WeightMatrix::of_floats(block.data(), block.rows(), block.cols())), {}};
+}
+
 void GramSum::flush() {
   if (filled_ == 0) return;
   for (size_t b = 0; filled_ < capacity_ && b < blocks_.size(); ++b) {
@@ -103,10 +112,7 @@ void GramSum::flush() {
     }
   }
   std::vector<Linear> columns;
-  for (const Tensor& block : blocks_) {
-    columns.push_back(
-        {"", ops_.pack(WeightMatrix::of_floats(block.data(), block.rows(), capacity_)), {}});
-  }
+  for (const Tensor& block : blocks_) columns.push_back(packed(block));
   for (size_t i = 0; i < blocks_.size(); ++i) {
     std::vector<const Linear*> right;
     for (size_t j = i; j < blocks_.size(); ++j) right.push_back(&columns[j]);
