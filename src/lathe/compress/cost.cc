@@ -57,10 +57,11 @@ double speed_of_factors(ThreadPool& pool) {
   return 2.0 * kSize * kSize * kSize * kTiles / seconds;
 }
 
-// Of one weight in a pass that searches scales or rounds one by one, as a number of operations of
-// the column solver: fitted by eye to one run of gptq with int4:g128 on a busy machine
-// (docs/compression.md), good to a factor of about two.
-constexpr double kSearch = 2500;
+// As numbers of operations of the column solver, fitted to runs of gptq with int4:g128
+// (docs/compression.md): of one weight in a pass that searches scales or rounds one by one, and of
+// one value of an input that is summed up, beside its products: turned over, rounded, packed, added,
+// and what attention and norms take meanwhile.
+constexpr double kSearch = 5000, kSummed = 550;
 
 // Rows that a transforming pass multiplies by XᵀX: 20 exponents, 512 rows of a matrix.
 constexpr double kTried = 2.0 * 20 * 512;
@@ -148,7 +149,7 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
   for (const RecipeStep& step : recipe.steps) {
     transforms |= find_pass(step.pass).value()->kind == PassKind::kTransform;
   }
-  double forward = 0, gram = 0, factor = 0, solve = 0, memory = 0;
+  double forward = 0, gram = 0, summed = 0, factor = 0, solve = 0, memory = 0;
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     const std::vector<Group> groups = groups_of(plans, recipe, layer);
     double before = 0, block_bytes = 0, peak = 0;
@@ -160,6 +161,7 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
       if (transforms && stream) {
         forward += 2 * tokens * before;
         gram += tokens * group.columns * group.columns;
+        summed += tokens * group.columns;
       }
       if (transforms) gram += kTried * group.columns * group.columns;
       if (group.calibrated) {
@@ -171,6 +173,7 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
           }
           forward += 2 * tokens * (halfway ? (g == kDown ? groups[kUp].weights : 0.0) : before);
           gram += tokens * square;
+          summed += tokens * group.columns;
           peak =
               std::max(peak, static_cast<double>(GramSum::bytes(static_cast<int64_t>(group.columns),
                                                                 static_cast<int64_t>(tokens))));
@@ -196,7 +199,7 @@ Cost cost_of(const ModelConfig& c, const std::vector<MatrixPlan>& plans, const R
               activations(c, static_cast<double>(spec.length));
   }
   out.seconds = kBeside * forward / speeds.forward + gram / speeds.gram +
-                (factor + solve / 2) / speeds.factor;
+                (factor + solve / 2 + kSummed * summed) / speeds.factor;
   out.memory_bytes = static_cast<int64_t>(memory + kBase);
   return out;
 }
@@ -205,7 +208,7 @@ Cost cost_of_collecting(const Checkpoint& source, const CalibrationSpec& spec, b
                         const ProductSpeeds& speeds) {
   const ModelConfig& c = source.config();
   const auto tokens = static_cast<double>(spec.samples * spec.length);
-  double forward = 0, gram = 0, memory = 0;
+  double forward = 0, gram = 0, summed = 0, memory = 0;
   for (const MatrixInfo& info : matrices_of(c)) {
     if (info.layer < 0) continue;
     const double weights = static_cast<double>(info.rows) * static_cast<double>(info.cols);
@@ -218,13 +221,14 @@ Cost cost_of_collecting(const Checkpoint& source, const CalibrationSpec& spec, b
     if (!hessians || !first) continue;
     const auto size = static_cast<double>(info.cols);
     gram += tokens * size * size;
+    summed += tokens * size;
     if (info.layer == 0) {
       memory += static_cast<double>(GramSum::bytes(info.cols, static_cast<int64_t>(tokens)));
     }
   }
   memory +=
       4 * tokens * static_cast<double>(c.hidden) + activations(c, static_cast<double>(spec.length));
-  return {kBeside * forward / speeds.forward + gram / speeds.gram,
+  return {kBeside * forward / speeds.forward + gram / speeds.gram + kSummed * summed / speeds.factor,
           static_cast<int64_t>(memory + kBase)};
 }
 
