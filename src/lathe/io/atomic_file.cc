@@ -64,7 +64,7 @@ struct AtomicFile::Impl {
     size = std::max(size, offset + count);
     if (count >= kLarge && !direct && !tried_direct) {
       tried_direct = true;
-      direct = DirectWriter::open(temporary, fd);
+      direct = DirectWriter::open(fd);
     }
     if (!direct) return write_plainly(offset, bytes);
     direct->settle(offset, count);

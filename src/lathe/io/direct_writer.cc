@@ -10,6 +10,7 @@
 #include <deque>
 #include <mutex>
 #include <new>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -96,8 +97,10 @@ struct DirectWriter::Impl {
 DirectWriter::DirectWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DirectWriter::~DirectWriter() = default;
 
-std::unique_ptr<DirectWriter> DirectWriter::open(const std::string& path, int fd) {
-  const int direct = ::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+std::unique_ptr<DirectWriter> DirectWriter::open(int fd) {
+  // Not by the file's name, which may be another's by now.
+  const std::string same = "/proc/self/fd/" + std::to_string(fd);
+  const int direct = ::open(same.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
   if (direct < 0) return nullptr;
   auto impl = std::make_unique<Impl>();
   impl->direct = direct;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 
 namespace lathe {
 
@@ -14,9 +13,9 @@ class DirectWriter {
   // Offsets and sizes are multiples of this.
   static constexpr int64_t kBlock = 4096;
 
-  // `path` names the file that `fd` has open for writing; `fd` must stay open as long as this, and
-  // takes over where the file system refuses a direct write. Null where it knows none at all.
-  static std::unique_ptr<DirectWriter> open(const std::string& path, int fd);
+  // Into the file that `fd` has open for writing, which must stay open as long as this, and takes
+  // over where the file system refuses a direct write. Null where it knows none at all.
+  static std::unique_ptr<DirectWriter> open(int fd);
   DirectWriter(const DirectWriter&) = delete;
   DirectWriter& operator=(const DirectWriter&) = delete;
   ~DirectWriter();  // drops what has not been begun
