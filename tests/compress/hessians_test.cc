@@ -183,12 +183,14 @@ TEST_F(HessianFile, TheFirstMatricesComeOutAsFromSamples) {
   const auto expected = stream->collect(current, 0, q, sharing).value();
   LinearStats stats = Hessians::open(path_, source_->config(), pool).value()->of(q).value();
   stats.divide(current.column_factors.at(q));
+  // Products in BF16 round what has been moved in other places.
+  const double near = chosen_isa().value() == Isa::kAmx ? 4e-3 : 1e-5;
   for (int64_t i = 0; i < stats.size; ++i) {
     for (int64_t j = 0; j < stats.size; ++j) {
       const double scale = std::sqrt(expected->gram[size_t(i * stats.size + i)] *
                                      expected->gram[size_t(j * stats.size + j)]);
       ASSERT_NEAR(stats.gram[size_t(i * stats.size + j)],
-                  expected->gram[size_t(i * stats.size + j)], 1e-5 * scale);
+                  expected->gram[size_t(i * stats.size + j)], near * scale);
     }
     ASSERT_NEAR(stats.absolute[size_t(i)], expected->absolute[size_t(i)],
                 1e-5 * expected->absolute[size_t(i)]);

@@ -96,12 +96,18 @@ void GramSum::take(const Tensor& x, int64_t from, int64_t count) {
   filled_ += count;
 }
 
-// What is not finite cannot be rounded, and must be found in the sums.
-Linear GramSum::packed(const Tensor& block) const {
+// Rounds a block to what the products take, on both of their sides, and packs it. What is not
+// finite cannot be rounded, and must be found in the sums.
+Linear GramSum::round(Tensor& block) {
   auto rounded = WeightMatrix::encode(products_, block.data(), block.rows(), block.cols(), "inputs",
                                       &ops_.threads());
-  if (rounded.ok()) return {"", ops_.pack(std::move(*rounded)), {}};
-  return {"", ops_.pack(WeightMatrix::of_floats(block.data(), block.rows(), block.cols())), {}};
+  if (!rounded.ok()) {
+    return {"", ops_.pack(WeightMatrix::of_floats(block.data(), block.rows(), block.cols())), {}};
+  }
+  ops_.threads().parallel_for(block.rows(), 4, [&](int64_t begin, int64_t end) {
+    rounded->decode_rows(begin, end, block.mutable_row(begin));
+  });
+  return {"", ops_.pack(std::move(*rounded)), {}};
 }
 
 void GramSum::flush() {
@@ -112,7 +118,10 @@ void GramSum::flush() {
     }
   }
   std::vector<Linear> columns;
-  for (const Tensor& block : blocks_) columns.push_back(packed(block));
+  for (size_t b = 0; b < blocks_.size(); ++b) {
+    sum_rows(b);
+    columns.push_back(round(blocks_[b]));
+  }
   for (size_t i = 0; i < blocks_.size(); ++i) {
     std::vector<const Linear*> right;
     for (size_t j = i; j < blocks_.size(); ++j) right.push_back(&columns[j]);
@@ -127,7 +136,6 @@ void GramSum::flush() {
         }
       }
     });
-    sum_rows(i);
   }
   filled_ = 0;
 }

@@ -32,7 +32,7 @@ class GramSum {
   void flush();
   void sum_rows(size_t block);
 
-  Linear packed(const Tensor& block) const;
+  Linear round(Tensor& block);
 
   Ops& ops_;
   FormatPtr products_;
