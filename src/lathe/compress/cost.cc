@@ -59,8 +59,8 @@ double speed_of_factors(ThreadPool& pool) {
 
 // As numbers of operations of the column solver, fitted to runs of gptq with int4:g128
 // (docs/compression.md): of one weight in a pass that searches scales or rounds one by one, and of
-// one value of an input that is summed up, beside its products: turned over, rounded, packed, added,
-// and what attention and norms take meanwhile.
+// one value of an input that is summed up, beside its products: turned over, rounded, packed,
+// added, and what attention and norms take meanwhile.
 constexpr double kSearch = 5000, kSummed = 550;
 
 // Rows that a transforming pass multiplies by XᵀX: 20 exponents, 512 rows of a matrix.
@@ -228,8 +228,9 @@ Cost cost_of_collecting(const Checkpoint& source, const CalibrationSpec& spec, b
   }
   memory +=
       4 * tokens * static_cast<double>(c.hidden) + activations(c, static_cast<double>(spec.length));
-  return {kBeside * forward / speeds.forward + gram / speeds.gram + kSummed * summed / speeds.factor,
-          static_cast<int64_t>(memory + kBase)};
+  return {
+      kBeside * forward / speeds.forward + gram / speeds.gram + kSummed * summed / speeds.factor,
+      static_cast<int64_t>(memory + kBase)};
 }
 
 nlohmann::json to_json(const Cost& cost) {
