@@ -98,13 +98,16 @@ void GramSum::take(const Tensor& x, int64_t from, int64_t count) {
 
 // Rounds a block to what the products take, on both of their sides, and packs it. What is not
 // finite cannot be rounded, and must be found in the sums.
-Linear GramSum::round(Tensor& block) {
-  auto rounded = WeightMatrix::encode(products_, block.data(), block.rows(), block.cols(), "inputs",
-                                      &ops_.threads());
-  if (!rounded.ok()) {
-    return {"", ops_.pack(WeightMatrix::of_floats(block.data(), block.rows(), block.cols())), {}};
-  }
-  ops_.threads().parallel_for(block.rows(), 4, [&](int64_t begin, int64_t end) {
+Linear GramSum::round_and_pack(Tensor& block) {
+  const int64_t rows = block.rows(), cols = block.cols();
+  const auto as_they_are = [&]() -> Linear {
+    return {"", ops_.pack(WeightMatrix::of_floats(block.data(), rows, cols)), {}};
+  };
+  if (products_->spec() == "f32") return as_they_are();
+  auto rounded =
+      WeightMatrix::encode(products_, block.data(), rows, cols, "inputs", &ops_.threads());
+  if (!rounded.ok()) return as_they_are();
+  ops_.threads().parallel_for(rows, 4, [&](int64_t begin, int64_t end) {
     rounded->decode_rows(begin, end, block.mutable_row(begin));
   });
   return {"", ops_.pack(std::move(*rounded)), {}};
@@ -120,7 +123,7 @@ void GramSum::flush() {
   std::vector<Linear> columns;
   for (size_t b = 0; b < blocks_.size(); ++b) {
     sum_rows(b);
-    columns.push_back(round(blocks_[b]));
+    columns.push_back(round_and_pack(blocks_[b]));
   }
   for (size_t i = 0; i < blocks_.size(); ++i) {
     std::vector<const Linear*> right;

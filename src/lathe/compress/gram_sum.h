@@ -32,7 +32,7 @@ class GramSum {
   void flush();
   void sum_rows(size_t block);
 
-  Linear round(Tensor& block);
+  Linear round_and_pack(Tensor& block);
 
   Ops& ops_;
   FormatPtr products_;
