@@ -34,9 +34,15 @@ LATHE_AVX512 int64_t look_up_pairs_avx512(const uint8_t* pairs, int64_t count,
   return i;
 }
 
+// Adds n to the ranks of what lies above bounds[rank + n − 1], `shifted` being the bounds from n
+// − 1.
+LATHE_AVX512 static inline __m512i raised(__m512i rank, __m512 s, __m512 shifted, int n) {
+  const __mmask16 above = _mm512_cmp_ps_mask(s, _mm512_permutexvar_ps(rank, shifted), _CMP_GT_OQ);
+  return _mm512_mask_add_epi32(rank, above, rank, _mm512_set1_epi32(n));
+}
+
 LATHE_AVX512 int64_t rank_codes_avx512(const float* x, int64_t count, float factor, bool divided,
                                        const std::array<float, 15>& bounds, uint8_t* ranks) {
-  // Of a step that adds n: the bound that rank r is compared with is bounds[r + n − 1].
   const __m512 eight = _mm512_set1_ps(bounds[7]), by = _mm512_set1_ps(factor);
   const __m512 one = _mm512_maskz_loadu_ps(0x7fff, bounds.data());
   const __m512 two = _mm512_maskz_loadu_ps(0x3fff, bounds.data() + 1);
@@ -46,15 +52,9 @@ LATHE_AVX512 int64_t rank_codes_avx512(const float* x, int64_t count, float fact
     const __m512 given = _mm512_loadu_ps(x + i);
     const __m512 s = divided ? _mm512_div_ps(given, by) : _mm512_mul_ps(given, by);
     __m512i rank = _mm512_maskz_set1_epi32(_mm512_cmp_ps_mask(s, eight, _CMP_GT_OQ), 8);
-    rank = _mm512_mask_add_epi32(
-        rank, _mm512_cmp_ps_mask(s, _mm512_permutexvar_ps(rank, four), _CMP_GT_OQ), rank,
-        _mm512_set1_epi32(4));
-    rank = _mm512_mask_add_epi32(
-        rank, _mm512_cmp_ps_mask(s, _mm512_permutexvar_ps(rank, two), _CMP_GT_OQ), rank,
-        _mm512_set1_epi32(2));
-    rank = _mm512_mask_add_epi32(
-        rank, _mm512_cmp_ps_mask(s, _mm512_permutexvar_ps(rank, one), _CMP_GT_OQ), rank,
-        _mm512_set1_epi32(1));
+    rank = raised(rank, s, four, 4);
+    rank = raised(rank, s, two, 2);
+    rank = raised(rank, s, one, 1);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(ranks + i), _mm512_cvtepi32_epi8(rank));
   }
   return i;
