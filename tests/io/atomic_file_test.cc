@@ -74,20 +74,23 @@ TEST(AtomicFile, RefusesWhatTheDiskCannotHold) {
 }
 
 // A file size limit stands for a disk that fills up while writing.
-TEST(AtomicFile, FullDiskWhileWriting) {
+void expect_full_disk(size_t room, size_t size) {
   TempFolder folder;
   rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   rlimit small = before;
-  small.rlim_cur = 1000;
+  small.rlim_cur = room;
   ::setrlimit(RLIMIT_FSIZE, &small);
-  const Status status = write_atomically(folder / "a", std::string(5000, 'x'));
+  const Status status = write_atomically(folder / "a", std::string(size, 'x'));
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_ERROR(status, ErrorCode::kFailed, "cannot write");
   EXPECT_EQ(folder.files(), 0u);
 }
+
+TEST(AtomicFile, FullDiskWhileWriting) { expect_full_disk(1000, 5000); }
+TEST(AtomicFile, FullDiskWhileWritingMuch) { expect_full_disk((2 << 20) + 1000, 5 << 20); }
 
 // Large writes take another way than small ones: they must land where they belong, in order.
 TEST(AtomicFile, LargeAndSmallWritesMix) {
@@ -113,21 +116,6 @@ TEST(AtomicFile, LargeAndSmallWritesMix) {
   put(123, 2 << 20);
   ASSERT_OK(file->commit());
   EXPECT_TRUE(slurp(folder / "a") == expected);
-}
-
-TEST(AtomicFile, FullDiskWhileWritingMuch) {
-  TempFolder folder;
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit small = before;
-  small.rlim_cur = (2 << 20) + 1000;
-  ::setrlimit(RLIMIT_FSIZE, &small);
-  const Status status = write_atomically(folder / "a", std::string(5 << 20, 'x'));
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, handler);
-  EXPECT_ERROR(status, ErrorCode::kFailed, "cannot write");
-  EXPECT_EQ(folder.files(), 0u);
 }
 
 }  // namespace
