@@ -54,6 +54,23 @@ TEST(RunLoops, RanksCountTheBoundsBelow) {
   }
 }
 
+TEST(RunLoops, PairsArePackedEitherWay) {
+  std::mt19937 random(4);
+  for (const int64_t count : {2, 16, 62, 64, 66, 128, 200}) {
+    std::vector<uint8_t> codes(static_cast<size_t>(count));
+    for (uint8_t& code : codes) code = random() & 15;
+    std::vector<uint8_t> low(codes.size() / 2 + 1, 99), high = low;
+    pack_low_first(codes.data(), count, low.data());
+    pack_high_first(codes.data(), count, high.data());
+    for (size_t i = 0; i < codes.size() / 2; ++i) {
+      EXPECT_EQ(low[i], codes[2 * i] | codes[2 * i + 1] << 4) << i << " of " << count;
+      EXPECT_EQ(high[i], codes[2 * i] << 4 | codes[2 * i + 1]) << i << " of " << count;
+    }
+    EXPECT_EQ(low.back(), 99);
+    EXPECT_EQ(high.back(), 99);
+  }
+}
+
 TEST(RunLoops, PairsAreLookedUpTheHighOneFirst) {
   std::array<float, 16> table;
   for (size_t c = 0; c < 16; ++c) table[c] = static_cast<float>(c * c) - 3.5f;

@@ -60,14 +60,16 @@ LATHE_WIDE void scale_bytes(const int8_t* codes, int64_t count, float scale, flo
 
 // A pair of bytes as one little-endian number.
 LATHE_WIDE void pack_low_first(const uint8_t* codes, int64_t count, uint8_t* out) {
-  for (int64_t i = 0; i < count / 2; ++i) {
+  const int64_t done = has_avx512() ? pack_pairs_avx512(codes, count, 1, 16, out) : 0;
+  for (int64_t i = done / 2; i < count / 2; ++i) {
     uint16_t pair;
     std::memcpy(&pair, codes + 2 * i, 2);
     out[i] = static_cast<uint8_t>(pair | pair >> 4);
   }
 }
 LATHE_WIDE void pack_high_first(const uint8_t* codes, int64_t count, uint8_t* out) {
-  for (int64_t i = 0; i < count / 2; ++i) {
+  const int64_t done = has_avx512() ? pack_pairs_avx512(codes, count, 16, 1, out) : 0;
+  for (int64_t i = done / 2; i < count / 2; ++i) {
     uint16_t pair;
     std::memcpy(&pair, codes + 2 * i, 2);
     out[i] = static_cast<uint8_t>(pair << 4 | pair >> 8);
@@ -111,12 +113,12 @@ LATHE_WIDE void look_up_pairs(const uint8_t* pairs, int64_t count,
 LATHE_WIDE void rank_codes(const float* x, int64_t count, float factor, bool divided,
                            const std::array<float, 15>& bounds, uint8_t* ranks) {
   constexpr int64_t kChunk = 64;
+  int64_t begin = has_avx512() ? rank_codes_avx512(x, count, factor, divided, bounds, ranks) : 0;
+  if (begin == count) return;  // before the bounds are copied
   float scaled[kChunk];
   int32_t sums[kChunk];
   const std::array<float, 15> own = bounds;
-  for (int64_t begin = has_avx512() ? rank_codes_avx512(x, count, factor, divided, bounds, ranks)
-                                    : 0;
-       begin < count; begin += kChunk) {
+  for (; begin < count; begin += kChunk) {
     const int64_t n = count - begin < kChunk ? count - begin : kChunk;
     for (int64_t i = 0; i < n; ++i) {
       const float s = divided ? x[begin + i] / factor : x[begin + i] * factor;

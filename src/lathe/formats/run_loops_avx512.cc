@@ -20,6 +20,17 @@ bool has_avx512() {
   return has;
 }
 
+LATHE_AVX512 int64_t pack_pairs_avx512(const uint8_t* codes, int64_t count, int first, int second,
+                                       uint8_t* out) {
+  const __m512i factors = _mm512_set1_epi16(static_cast<int16_t>(first | second << 8));
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    const __m512i pairs = _mm512_maddubs_epi16(_mm512_loadu_si512(codes + i), factors);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i / 2), _mm512_cvtepi16_epi8(pairs));
+  }
+  return i;
+}
+
 LATHE_AVX512 int64_t look_up_pairs_avx512(const uint8_t* pairs, int64_t count,
                                           const std::array<float, 16>& table, float* out) {
   const __m512 values = _mm512_loadu_ps(table.data());
@@ -63,6 +74,7 @@ LATHE_AVX512 int64_t rank_codes_avx512(const float* x, int64_t count, float fact
 #else
 
 bool has_avx512() { return false; }
+int64_t pack_pairs_avx512(const uint8_t*, int64_t, int, int, uint8_t*) { return 0; }
 int64_t look_up_pairs_avx512(const uint8_t*, int64_t, const std::array<float, 16>&, float*) {
   return 0;
 }
