@@ -7,6 +7,7 @@
 
 #include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/base/mapped_file.h"
+#include "lathe/model/family.h"
 #include "lathe/model/forward.h"
 #include "support/files.h"
 
@@ -150,6 +151,21 @@ TEST_P(Families, BatchedSequencesAreIndependent) {
   for (int64_t r = 0; r < 9; ++r) {
     const float* row = expected.row(r);
     expect_row_near(found.row(11 + r), std::vector<double>(row, row + expected.cols()), "row");
+  }
+}
+
+TEST(FamilyConfig, ANumberBeyondAllRangesIsAnErrorThatNamesItsKey) {
+  auto config = nlohmann::json::parse(
+      read_text(test::source_file("tests/golden/families/llama/config.json")).value());
+  config["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
+  auto broken = config;
+  broken["max_position_embeddings"] = 1e300;
+  for (const Family& family : families()) {
+    if (!family.from_config(config).ok()) continue;  // reads other keys
+    const auto read = family.from_config(broken);
+    ASSERT_FALSE(read.ok());
+    EXPECT_NE(read.error().message.find("max_position_embeddings"), std::string::npos)
+        << read.error().message;
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -25,6 +26,13 @@ Result<Json> parse_json(std::string_view text) {
   const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
   if (at == text.size()) return bad_input("not valid JSON (it ends early, in line {})", line);
   return bad_input("not valid JSON (line {}, column {})", line, column);
+}
+
+// The whole number at `key`, or `otherwise` when there is none. Json::value() would convert a number
+// such as 1e300 too, which has no defined result.
+inline int64_t whole_or(const nlohmann::json& object, const char* key, int64_t otherwise) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_number_integer() ? it->get<int64_t>() : otherwise;
 }
 
 }  // namespace lathe

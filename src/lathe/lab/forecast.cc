@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/track/run_store.h"
 
 namespace lathe {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Of a model that anybody could have measured; what a file says beyond that is not believed.
+constexpr int64_t kMostParameters = int64_t{1} << 50;
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -27,9 +31,10 @@ Forecast::Forecast(const std::string& runs_folder) {
     const auto measured = folder.read("measured.json");
     if (!measured.ok() || !measured->is_object() || !measured->contains("timings")) continue;
     try {
-      const auto parameters = measured->at("parameters").get<int64_t>();
+      const int64_t parameters = whole_or(*measured, "parameters", 0);
+      if (parameters < 1 || parameters > kMostParameters) continue;
       for (const auto& t : measured->at("timings")) {
-        const auto samples = t.value("samples", int64_t{0}), timed = t.value("timed", int64_t{1});
+        const int64_t samples = whole_or(t, "samples", 0), timed = whole_or(t, "timed", 1);
         if (timed < 1) continue;
         timed_[t.at("name").get<std::string>()].push_back(
             {parameters, t.at("seconds").get<double>() / static_cast<double>(timed), samples});

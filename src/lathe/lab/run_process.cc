@@ -12,6 +12,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "lathe/base/parse_json.h"
+
 extern char** environ;
 
 namespace lathe {
@@ -34,7 +36,7 @@ std::string read_all(int descriptor) {
 Status told_error(const std::string& text, int exit_code) {
   const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) return failed("the run's process ended with code {}", exit_code);
-  const int code = json.value("code", static_cast<int>(ErrorCode::kFailed));
+  const int64_t code = whole_or(json, "code", static_cast<int>(ErrorCode::kFailed));
   return Error{static_cast<ErrorCode>(code), json.value("message", ""), json.value("hint", "")};
 }
 

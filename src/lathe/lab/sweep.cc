@@ -7,6 +7,7 @@
 
 #include "lathe/base/hash.h"
 #include "lathe/base/log.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/base/threads.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/compressor.h"
@@ -355,7 +356,7 @@ class Sweep {
       for (const auto& f : run.failures) {
         if (!run.error.empty()) run.error += "; ";
         run.error += f["name"].get<std::string>() + ": " + f["error"].get<std::string>();
-        no_room &= f.value("code", 0) == static_cast<int>(ErrorCode::kNoRoom);
+        no_room &= whole_or(f, "code", 0) == static_cast<int>(ErrorCode::kNoRoom);
       }
     }
     run.experiment["created"] = now_text();

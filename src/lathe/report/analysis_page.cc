@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/base/version.h"
 #include "lathe/report/table.h"
 
@@ -210,8 +211,8 @@ std::string analysis_html(const Analysis& analysis) {
       "perplexity unchanged {6:.4f}. The colour goes with the logarithm of the figure. "
       "Lathe {7}.</p>\n{8}{9}</body></html>\n",
       escaped(model), style, analysis.matrices.size(), columns.size(),
-      escaped(analysis.header["key"].value("method", "")),
-      analysis.header.value("tokens", int64_t{0}), analysis.base_ppl, kVersion, inputs, sections);
+      escaped(analysis.header["key"].value("method", "")), whole_or(analysis.header, "tokens", 0),
+      analysis.base_ppl, kVersion, inputs, sections);
 }
 
 std::string analysis_markdown(const Analysis& analysis) {

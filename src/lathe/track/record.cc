@@ -9,6 +9,7 @@
 
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/io/atomic_file.h"
 
 namespace lathe {
@@ -173,8 +174,8 @@ Result<RunRecord> read_record(const SweepRecord& sweep, const Run& run) {
   r.key = sha256_hex(sweep.key + "/" + run.id + "/" + settings);
   const nlohmann::json facts =
       run.experiment.is_object() ? run.experiment : nlohmann::json::object();
-  r.ended_ms = facts.value("ended_ms", now_ms());
-  r.started_ms = facts.value("started_ms", r.ended_ms);
+  r.ended_ms = whole_or(facts, "ended_ms", now_ms());
+  r.started_ms = whole_or(facts, "started_ms", r.ended_ms);
 
   r.params.emplace_back("variant", run.variant);
   r.params.emplace_back("baseline", run.baseline);

@@ -122,8 +122,8 @@ Result<Activation> activation_from_name(const std::string& name) {
       .with_hint("known: silu, gelu, gelu_new, gelu_pytorch_tanh, relu");
 }
 
-RopeConfig read_rope(ConfigReader& reader, const nlohmann::json& json, int64_t rotary,
-                     double theta_by_default, const char* nested) {
+RopeConfig read_rope(ConfigReader& reader, int64_t rotary, double theta_by_default,
+                     const char* nested) {
   RopeConfig rope;
   rope.rotary = rotary;
   rope.theta = reader.number("rope_theta", theta_by_default);
@@ -143,7 +143,7 @@ RopeConfig read_rope(ConfigReader& reader, const nlohmann::json& json, int64_t r
   rope.original_context =
       inner.integer("original_max_position_embeddings",
                     reader.integer("original_max_position_embeddings",
-                                   json.value("max_position_embeddings", int64_t{2048})));
+                                   reader.integer("max_position_embeddings", 2048)));
   if (kind == "linear") {
     rope.scaling = RopeScaling::kLinear;
   } else if (kind == "dynamic") {
@@ -196,7 +196,7 @@ ModelConfig read_common(ConfigReader& reader, const nlohmann::json& json, bool t
   } else {
     reader.fail(activation.error());
   }
-  c.rope = read_rope(reader, json, c.head_size, 10000.0);
+  c.rope = read_rope(reader, c.head_size, 10000.0);
   return c;
 }
 

@@ -42,8 +42,8 @@ ModelConfig read_common(ConfigReader& reader, const nlohmann::json& json, bool t
 
 // "rope_parameters" (new spelling), or rope_theta + rope_scaling (old). `nested`: the key inside
 // rope_parameters that holds this rope ("full_attention", "sliding_attention"), or nullptr.
-RopeConfig read_rope(ConfigReader& reader, const nlohmann::json& json, int64_t rotary,
-                     double theta_by_default, const char* nested = nullptr);
+RopeConfig read_rope(ConfigReader& reader, int64_t rotary, double theta_by_default,
+                     const char* nested = nullptr);
 
 Result<Activation> activation_from_name(const std::string& name);
 

@@ -60,14 +60,14 @@ Result<ModelConfig> read_gemma3(const nlohmann::json& json) {
   if (pattern < 1) return bad_input("'sliding_window_pattern' is {}", pattern);
   c.sliding =
       read_sliding(reader, c.layers, [&](int64_t layer) { return (layer + 1) % pattern != 0; });
-  c.rope = read_rope(reader, json, c.head_size, 1e6, "full_attention");
+  c.rope = read_rope(reader, c.head_size, 1e6, "full_attention");
   c.two_ropes = true;
   c.local_rope = RopeConfig{};
   c.local_rope.rotary = c.head_size;
   c.local_rope.theta = reader.number("rope_local_base_freq", 10000.0);
   if (const auto* both = reader.object("rope_parameters");
       both && both->contains("sliding_attention")) {
-    c.local_rope = read_rope(reader, json, c.head_size, 10000.0, "sliding_attention");
+    c.local_rope = read_rope(reader, c.head_size, 10000.0, "sliding_attention");
   }
   return finish(reader, std::move(c));
 }
