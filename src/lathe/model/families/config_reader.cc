@@ -173,8 +173,7 @@ RopeConfig read_rope(ConfigReader& reader, int64_t rotary, double theta_by_defau
   return rope;
 }
 
-ModelConfig read_common(ConfigReader& reader, const nlohmann::json& json, bool tied_by_default,
-                        int64_t head_size) {
+ModelConfig read_common(ConfigReader& reader, bool tied_by_default, int64_t head_size) {
   ModelConfig c;
   c.family = reader.string("model_type", "");
   c.vocab = reader.integer("vocab_size");

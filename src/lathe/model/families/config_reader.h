@@ -37,8 +37,7 @@ class ConfigReader {
 
 // What nearly all Hugging Face configurations share: sizes, norm, activation, rope, ids, tying.
 // `head_size`: where the file has no head_dim; 0 means hidden / heads.
-ModelConfig read_common(ConfigReader& reader, const nlohmann::json& json, bool tied_by_default,
-                        int64_t head_size = 0);
+ModelConfig read_common(ConfigReader& reader, bool tied_by_default, int64_t head_size = 0);
 
 // "rope_parameters" (new spelling), or rope_theta + rope_scaling (old). `nested`: the key inside
 // rope_parameters that holds this rope ("full_attention", "sliding_attention"), or nullptr.

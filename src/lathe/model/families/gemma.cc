@@ -9,8 +9,8 @@
 namespace lathe {
 namespace {
 
-ModelConfig read_shared(ConfigReader& reader, const nlohmann::json& json) {
-  ModelConfig c = read_common(reader, json, true, 256);
+ModelConfig read_shared(ConfigReader& reader) {
+  ModelConfig c = read_common(reader, true, 256);
   const std::string name =
       reader.string("hidden_activation", reader.string("hidden_act", "gelu_pytorch_tanh"));
   // The first Gemma releases said "gelu" and meant its tanh form.
@@ -33,12 +33,12 @@ ModelConfig read_shared(ConfigReader& reader, const nlohmann::json& json) {
 
 Result<ModelConfig> read_gemma(const nlohmann::json& json) {
   ConfigReader reader(json);
-  return finish(reader, read_shared(reader, json));
+  return finish(reader, read_shared(reader));
 }
 
 Result<ModelConfig> read_gemma2(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_shared(reader, json);
+  ModelConfig c = read_shared(reader);
   c.output_norms = true;
   c.attention_soft_cap = reader.number("attn_logit_softcapping", 0.0);
   c.final_soft_cap = reader.number("final_logit_softcapping", 0.0);
@@ -49,7 +49,7 @@ Result<ModelConfig> read_gemma2(const nlohmann::json& json) {
 
 Result<ModelConfig> read_gemma3(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_shared(reader, json);
+  ModelConfig c = read_shared(reader);
   c.output_norms = true;
   c.qk_norm = true;
   c.final_soft_cap = reader.number("final_logit_softcapping", 0.0);

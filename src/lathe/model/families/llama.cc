@@ -8,7 +8,7 @@ namespace {
 
 Result<ModelConfig> read_llama(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_common(reader, json, false);
+  ModelConfig c = read_common(reader, false);
   const bool bias = reader.boolean("attention_bias", false);
   c.qkv_bias = c.o_bias = bias;
   c.mlp_bias = reader.boolean("mlp_bias", false);
@@ -17,7 +17,7 @@ Result<ModelConfig> read_llama(const nlohmann::json& json) {
 
 Result<ModelConfig> read_mistral(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_common(reader, json, false);
+  ModelConfig c = read_common(reader, false);
   c.window = reader.integer("sliding_window", 0);
   return finish(reader, std::move(c));
 }

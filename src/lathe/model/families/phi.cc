@@ -19,7 +19,7 @@ int64_t rotary_of(ConfigReader& reader, int64_t head_size, double by_default) {
 
 Result<ModelConfig> read_phi(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_common(reader, json, false);
+  ModelConfig c = read_common(reader, false);
   c.norm = NormKind::kLayer;
   c.norm_eps = reader.number("layer_norm_eps", 1e-5);
   c.parallel_residual = true;
@@ -35,7 +35,7 @@ Result<ModelConfig> read_phi(const nlohmann::json& json) {
 
 Result<ModelConfig> read_phi3(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_common(reader, json, false);
+  ModelConfig c = read_common(reader, false);
   c.window = reader.integer("sliding_window", 0);
   c.rope.rotary = rotary_of(reader, c.head_size, 1.0);
   return finish(reader, std::move(c));

@@ -15,7 +15,7 @@ void read_window(ConfigReader& reader, ModelConfig& c) {
 
 Result<ModelConfig> read_qwen2(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_common(reader, json, false);
+  ModelConfig c = read_common(reader, false);
   c.qkv_bias = true;
   read_window(reader, c);
   return finish(reader, std::move(c));
@@ -23,7 +23,7 @@ Result<ModelConfig> read_qwen2(const nlohmann::json& json) {
 
 Result<ModelConfig> read_qwen3(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig c = read_common(reader, json, false, 128);
+  ModelConfig c = read_common(reader, false, 128);
   c.qkv_bias = c.o_bias = reader.boolean("attention_bias", false);
   c.qk_norm = true;
   read_window(reader, c);
