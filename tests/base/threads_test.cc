@@ -56,6 +56,50 @@ TEST(ThreadPool, ManyShortJobs) {
   EXPECT_EQ(total, 16 * (int64_t{20000} * 19999 / 2));
 }
 
+// Ranges are only asked for: memory that is gone, none at all and more ranges than are kept do no
+// harm.
+TEST(ThreadPool, WhatIsReadSoonChangesNothing) {
+  ThreadPool pool(3);
+  auto gone = std::make_unique<std::vector<uint8_t>>(1 << 20);
+  const std::vector<uint8_t> there(5000);
+  std::vector<ThreadPool::Soon> soon;
+  for (int i = 0; i < 3 * 6; ++i) {
+    soon.push_back(i % 3 == 0   ? ThreadPool::Soon{gone->data(), 1 << 20}
+                   : i % 3 == 1 ? ThreadPool::Soon{there.data(), 5000}
+                                : ThreadPool::Soon{});
+  }
+  gone.reset();
+  std::atomic<int64_t> total{0};
+  for (int job = 0; job < 1000; ++job) {
+    pool.parallel_for(
+        64, 1,
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) total += i;
+        },
+        soon);
+  }
+  EXPECT_EQ(total.load(), 1000 * 63 * 32);
+}
+
+// Who is done takes from the others: a thread that never leaves its first piece keeps no more.
+TEST(ThreadPool, RangesOfASlowThreadAreTaken) {
+  ThreadPool pool(2);
+  const auto caller = std::this_thread::get_id();
+  std::atomic<int64_t> of_worker{0}, done{0};
+  pool.parallel_for(64, 1, [&](int64_t begin, int64_t end) {
+    const int64_t before = done.fetch_add(end - begin);
+    if (std::this_thread::get_id() != caller) {
+      of_worker += end - begin;
+    } else if (before < 64) {
+      // Until the worker has done all the rest, or has no core.
+      const auto stop = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+      while (done.load() < 64 && std::chrono::steady_clock::now() < stop) std::this_thread::yield();
+    }
+  });
+  EXPECT_EQ(done.load(), 64);
+  EXPECT_GE(of_worker.load(), 64 / 2);
+}
+
 TEST(ThreadPool, WorkersTakePart) {
   ThreadPool pool(2);
   std::atomic<int> inside{0};
