@@ -5,6 +5,7 @@
 #pragma once
 
 #include "lathe/backend/cpu/kernel_codes.h"
+#include "lathe/backend/cpu/kernel_streams.h"
 
 namespace lathe::cpu {
 namespace {
@@ -27,8 +28,9 @@ LANE I bytes_of(const Bytes16& book, const uint8_t* p, const I& high, int64_t ah
   } else {
     constexpr int kBits = kLowBits<kCodes>;
     constexpr int kMask = (1 << kBits) - 1;
-    const I low = and_bytes(shift<kBits*(Q % kPerByte)>(load_int(p + Q / kPerByte * 64)), kMask);
-    if constexpr (kBook) return lookup_bytes(book, low);
+    const I shifted = shift<kBits*(Q % kPerByte)>(load_int(p + Q / kPerByte * 64));
+    if constexpr (kBook) return lookup_low_bits(book, shifted);
+    const I low = and_bytes(shifted, kMask);
     if constexpr (kHigh == 0) return low;
     return or_masked(low, shift<kHigh * Q - kBits + kHighAt>(high), ((1 << kHigh) - 1) << kBits);
   }
@@ -91,11 +93,10 @@ struct RowProducts {
   }
 };
 
-// How far from byte `at` of a panel to look ahead in it: its end is followed by the same place of
-// the next panels that are read together.
-template <int kPanels>
-LANE int64_t ahead_of(int64_t at, int64_t panel_bytes) {
-  return at + kAhead < panel_bytes ? kAhead : kAhead + (kPanels - 1) * panel_bytes;
+// What the zero of the codes adds to the sums of a group. Where x holds a NaN its sum may be any
+// integer, and its scale is a NaN.
+LANE I zeros_of(uint32_t code_zero, int32_t code_sum) {
+  return set1_int(static_cast<int32_t>(code_zero * static_cast<uint32_t>(code_sum)));
 }
 
 // Integers of a group to a float: Σ code · x in units of the group's scales.
@@ -120,7 +121,7 @@ LANE void prefetch_scales(const PackedView* w, int64_t at, int64_t count) {
 // Groups of kGroup columns, a multiple of a unit and at most a block, that fill the rows. Panels
 // [panel, panel + kPanels).
 template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int kGroup, int kPanels>
-LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView* x,
+LANE void row_groups_of(const PackedView* w, const Streams& streams, const QuantizedView* x,
                         const float* bias, float* y) {
   constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
   constexpr bool kSupers = kKind == Scales::kSuper || kKind == Scales::kNested;
@@ -132,17 +133,17 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
   constexpr int kQuads = (kHigh > 0 ? kUnits : kColumns) / 4;
   using Products = RowProducts<kCodes, kHigh, kBook, kQuads, kPanels>;
   const Bytes16 book = load_book(w->book);
-  const I code_zero = set1_int(kSigned ? kSignedZero : w->code_zero);
+  const auto code_zero = static_cast<uint32_t>(kSigned ? kSignedZero : w->code_zero);
   const F unit = set1(w->unit);
   constexpr int64_t kGroupBytes = kGroup / 8 * kStepBytes<kCodes>;
   [[maybe_unused]] constexpr int64_t kHighAhead = kHigh > 0 ? kAhead * kHigh / kLowBits<kCodes> : 0;
-  const int64_t groups = w->groups, next_groups = kPanels * groups * kPanel;
+  const int64_t groups = w->groups, next_groups = (1 + streams.skip) * groups * kPanel;
   const int8_t *highs = x->high, *lows = x->low;
   const uint8_t *p[kPanels], *high_plane[kPanels];
   int64_t at[kPanels], super_at[kPanels], rows[kPanels], in_super = 0;
   F super[kPanels], super_min[kPanels], total[kPanels];
   for (int i = 0; i < kPanels; ++i) {
-    const int64_t n = panel + i, left = w->rows - n * kPanel;
+    const int64_t n = streams.at(i), left = w->rows - n * kPanel;
     p[i] = w->data + n * w->panel_bytes;
     high_plane[i] = kHigh > 0 ? w->high + n * w->high_panel_bytes : nullptr;
     at[i] = n * groups * kPanel;
@@ -158,14 +159,14 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
       low_sums[i].clear();
     }
     Products products{high_sums, low_sums};
-    const int64_t ahead = ahead_of<kPanels>(g * kGroupBytes, w->panel_bytes);
+    const int64_t ahead = ahead_of(g * kGroupBytes, w->panel_bytes, streams);
     for (int c = 0; c < kGroup / kColumns; ++c) {
       I bits[kPanels];
       if constexpr (kHigh == 0) {
         products.template add<0, 0>(book, p, bits, highs, lows, ahead);
       } else {
         const int64_t high_ahead =
-            ahead == kAhead ? kHighAhead : kHighAhead + (kPanels - 1) * w->high_panel_bytes;
+            ahead == kAhead ? kHighAhead : kHighAhead + streams.skip * w->high_panel_bytes;
         for (int i = 0; i < kPanels; ++i) bits[i] = load_int(high_plane[i]);
         for (int i = 0; i < kPanels && kHighAt == 0; ++i) prefetch(high_plane[i] + high_ahead);
         products.template add<0, kHighAt>(book, p, bits, highs, lows, ahead);
@@ -190,14 +191,14 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
       highs += kColumns;
       lows += kColumns;
     }
-    const I zeros = mul_int(code_zero, set1_int(x->code_sums[g]));
+    const I zeros = zeros_of(code_zero, x->code_sums[g]);
     if constexpr (kSupers) {
       if (in_super == 0) {
         in_super = w->groups_per_super;
         for (int i = 0; i < kPanels; ++i) {
           prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, in_super * kPanel);
           super[i] = super_of<kKind>(w, super_at[i]);
-          if constexpr (kOffset) super_min[i] = load_f16(w->super_mins + super_at[i]);
+          if constexpr (kOffset) super_min[i] = sub(zero(), load_f16(w->super_mins + super_at[i]));
           super_at[i] += kPanel;
         }
       }
@@ -208,10 +209,10 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
       if constexpr (!kSupers) prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, kPanel);
       F scale = scale_of<kKind>(w, at[i], super[i]);
       if constexpr (kOffset && kSupers) {
-        const F o = sub(zero(), mul(super_min[i], load_u8(w->mins + at[i])));
+        const F o = mul(super_min[i], load_u8(w->mins + at[i]));
         total[i] = fma(o, set1(x->sums[g]), total[i]);
       } else if constexpr (kOffset) {
-        total[i] = fma(group_offset(w, panel + i, g, scale), set1(x->sums[g]), total[i]);
+        total[i] = fma(group_offset(w, streams.at(i), g, scale), set1(x->sums[g]), total[i]);
       }
       if constexpr (kBook) scale = mul(scale, unit);
       total[i] = fma(scale, sum, total[i]);
@@ -222,38 +223,34 @@ LANE void row_groups_of(const PackedView* w, int64_t panel, const QuantizedView*
     one.template operator()<0>(g);
     if constexpr (kTogether > 1) one.template operator()<4>(g + 1);
   }
-  for (int i = 0; i < kPanels; ++i) store_part(y + (panel + i) * kPanel, total[i], rows[i]);
+  for (int i = 0; i < kPanels; ++i) store_part(y + (streams.at(i)) * kPanel, total[i], rows[i]);
 }
 
 template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int kGroup>
 void row_groups(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
                 const float* bias, float* y) noexcept {
-  int64_t panel = begin;
-  for (; panel + kStreamsAtOnce <= end; panel += kStreamsAtOnce) {
-    row_groups_of<kCodes, kHigh, kBook, kOffset, kKind, kGroup, kStreamsAtOnce>(w, panel, x, bias,
-                                                                                y);
-  }
-  for (; panel < end; ++panel) {
-    row_groups_of<kCodes, kHigh, kBook, kOffset, kKind, kGroup, 1>(w, panel, x, bias, y);
-  }
+  for_streams<kStreamsAtOnce>(
+      w, begin, end, [&]<int kPanels>(const Streams& s) __attribute__((always_inline)) {
+        row_groups_of<kCodes, kHigh, kBook, kOffset, kKind, kGroup, kPanels>(w, s, x, bias, y);
+      });
 }
 
 // Long groups of any size: a whole row, or a large block.
 template <Codes kCodes, bool kBook, Scales kKind, int kPanels>
-LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView* x,
+LANE void row_blocks_of(const PackedView* w, const Streams& streams, const QuantizedView* x,
                         const float* bias, float* y) {
   constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
   constexpr int64_t kStep = kStepBytes<kCodes>;  // of 8 columns
   using Products = RowProducts<kCodes, 0, kBook, 8, kPanels>;
   const Bytes16 book = load_book(w->book);
-  const I code_zero = set1_int(kSigned ? kSignedZero : w->code_zero);
+  const auto code_zero = static_cast<uint32_t>(kSigned ? kSignedZero : w->code_zero);
   const int64_t group = w->group, groups = w->groups, cols = w->cols, block = x->block;
   const I none[kPanels] = {};
   const uint8_t* p[kPanels];
   int64_t rows[kPanels];
   F total[kPanels];
   for (int i = 0; i < kPanels; ++i) {
-    const int64_t n = panel + i, left = w->rows - n * kPanel;
+    const int64_t n = streams.at(i), left = w->rows - n * kPanel;
     p[i] = w->data + n * w->panel_bytes;
     rows[i] = left < kPanel ? left : kPanel;
     total[i] = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
@@ -263,7 +260,7 @@ LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView*
     F group_total[kPanels];
     for (F& t : group_total) t = zero();
     for (int64_t b = g * x->blocks; from < last; ++b) {
-      const int64_t ahead = ahead_of<kPanels>(from / 8 * kStep, w->panel_bytes);
+      const int64_t ahead = ahead_of(from / 8 * kStep, w->panel_bytes, streams);
       const int64_t to = from + block < last ? from + block : last;
       const int8_t *highs = x->high + from, *lows = x->low + from;
       typename Products::Sums high_sums[kPanels], low_sums[kPanels];
@@ -281,7 +278,7 @@ LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView*
             book, p, none, highs, lows, ahead);
         for (int i = 0; i < kPanels; ++i) p[i] += kStep;
       }
-      const I zeros = mul_int(code_zero, set1_int(x->code_sums[b]));
+      const I zeros = zeros_of(code_zero, x->code_sums[b]);
       for (int i = 0; i < kPanels; ++i) {
         const I joined = sub_int(join(high_sums[i].total(), low_sums[i].total()), zeros);
         group_total[i] = fma(to_float(joined), set1(x->scales[b]), group_total[i]);
@@ -289,22 +286,21 @@ LANE void row_blocks_of(const PackedView* w, int64_t panel, const QuantizedView*
       from = to;
     }
     for (int i = 0; i < kPanels; ++i) {
-      F scale = group_scale_of<kKind>(w, panel + i, g);
+      F scale = group_scale_of<kKind>(w, streams.at(i), g);
       if constexpr (kBook) scale = mul(scale, set1(w->unit));
       total[i] = fma(scale, group_total[i], total[i]);
     }
   }
-  for (int i = 0; i < kPanels; ++i) store_part(y + (panel + i) * kPanel, total[i], rows[i]);
+  for (int i = 0; i < kPanels; ++i) store_part(y + (streams.at(i)) * kPanel, total[i], rows[i]);
 }
 
 template <Codes kCodes, bool kBook, Scales kKind>
 void row_blocks(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
                 const float* bias, float* y) noexcept {
-  int64_t panel = begin;
-  for (; panel + kStreamsAtOnce <= end; panel += kStreamsAtOnce) {
-    row_blocks_of<kCodes, kBook, kKind, kStreamsAtOnce>(w, panel, x, bias, y);
-  }
-  for (; panel < end; ++panel) row_blocks_of<kCodes, kBook, kKind, 1>(w, panel, x, bias, y);
+  for_streams<kStreamsAtOnce>(
+      w, begin, end, [&]<int kPanels>(const Streams& s) __attribute__((always_inline)) {
+        row_blocks_of<kCodes, kBook, kKind, kPanels>(w, s, x, bias, y);
+      });
 }
 
 // Calls row_groups for the size of w's groups if it is listed.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lathe/backend/cpu/kernel_codes.h"
+#include "lathe/backend/cpu/kernel_streams.h"
 
 namespace lathe::cpu {
 namespace {
@@ -44,9 +45,9 @@ constexpr bool is_float(Codes codes) {
   return codes == Codes::kF32 || codes == Codes::kF16 || codes == Codes::kBf16;
 }
 
-// Panels [panel, panel + kPanels); each is summed alone, so that their number changes no bit.
+// Each panel is summed alone, so that their number changes no bit.
 template <Codes kCodes, int kHigh, int kTokens, int kPanels>
-LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const float* sums,
+LANE void few_panels(const PackedView* w, const Streams& streams, const float* x, const float* sums,
                      const float* bias, float* y, int64_t ldy) {
   const Tables tables{load_table(w->table), load_table(w->high_table)};
   const bool offset = has_offset(w);
@@ -54,7 +55,7 @@ LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const f
   int64_t rows[kPanels];
   F total[kPanels][kTokens];
   for (int i = 0; i < kPanels; ++i) {
-    const int64_t n = panel + i, left = w->rows - n * kPanel;
+    const int64_t n = streams.at(i), left = w->rows - n * kPanel;
     p[i] = w->data + n * w->panel_bytes;
     high[i] = kHigh > 0 ? w->high + n * w->high_panel_bytes : nullptr;
     rows[i] = left < kPanel ? left : kPanel;
@@ -66,8 +67,9 @@ LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const f
     const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
     for (auto& one : products) one.clear();
     for (int64_t k = first_column; k < last; k += 8) {
+      const int64_t ahead = ahead_of(k / 8 * kStepBytes<kCodes>, w->panel_bytes, streams);
       for (int i = 0; i < kPanels; ++i) {
-        for (int line = 0; line < kStepBytes<kCodes>; line += 64) prefetch(p[i] + kAhead + line);
+        for (int line = 0; line < kStepBytes<kCodes>; line += 64) prefetch(p[i] + ahead + line);
         products[i].x = x + k * kTokens;
         step<kCodes, kHigh>(tables, p[i], high[i], k, products[i]);
         p[i] += kStepBytes<kCodes>;
@@ -77,12 +79,12 @@ LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const f
       if constexpr (is_float(kCodes)) {
         for (int t = 0; t < kTokens; ++t) total[i][t] = add(total[i][t], products[i].total(t));
       } else {
-        const F scale = group_scale(w, panel + i, g);
+        const F scale = group_scale(w, streams.at(i), g);
         for (int t = 0; t < kTokens; ++t) {
           total[i][t] = fma(scale, products[i].total(t), total[i][t]);
         }
         if (offset) {
-          const F o = group_offset(w, panel + i, g, scale);
+          const F o = group_offset(w, streams.at(i), g, scale);
           for (int t = 0; t < kTokens; ++t) {
             total[i][t] = fma(o, set1(sums[t * w->groups + g]), total[i][t]);
           }
@@ -92,7 +94,7 @@ LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const f
   }
   for (int i = 0; i < kPanels; ++i) {
     for (int t = 0; t < kTokens; ++t) {
-      store_part(y + t * ldy + (panel + i) * kPanel, total[i][t], rows[i]);
+      store_part(y + t * ldy + streams.at(i) * kPanel, total[i][t], rows[i]);
     }
   }
 }
@@ -100,14 +102,11 @@ LANE void few_panels(const PackedView* w, int64_t panel, const float* x, const f
 template <Codes kCodes, int kHigh, int kTokens>
 void few(const PackedView* w, int64_t begin, int64_t end, const float* x, const float* sums,
          const float* bias, float* y, int64_t ldy) noexcept {
-  constexpr int kPanels = is_float(kCodes) && kTokens == 1 ? kStreamsAtOnce : 1;
-  int64_t panel = begin;
-  for (; panel + kPanels <= end; panel += kPanels) {
-    few_panels<kCodes, kHigh, kTokens, kPanels>(w, panel, x, sums, bias, y, ldy);
-  }
-  for (; panel < end; ++panel) {
-    few_panels<kCodes, kHigh, kTokens, 1>(w, panel, x, sums, bias, y, ldy);
-  }
+  constexpr int kStreams = is_float(kCodes) && kTokens == 1 ? kStreamsAtOnce : 1;
+  for_streams<kStreams>(
+      w, begin, end, [&]<int kPanels>(const Streams& s) __attribute__((always_inline)) {
+        few_panels<kCodes, kHigh, kTokens, kPanels>(w, s, x, sums, bias, y, ldy);
+      });
 }
 
 template <Codes kCodes, int kHigh>

@@ -43,6 +43,7 @@ LANE Bytes16 load_book(const int8_t* p) {
 LANE I lookup_bytes(Bytes16 book, I index) {
   return {_mm256_shuffle_epi8(book.v, index.a), _mm256_shuffle_epi8(book.v, index.b)};
 }
+LANE I lookup_low_bits(Bytes16 book, I bytes) { return lookup_bytes(book, and_bytes(bytes, 15)); }
 
 LANE I quad(const int8_t* p) {
   int32_t x;

@@ -39,6 +39,9 @@ LANE Bytes16 load_book(const int8_t* p) {
   return {from_signed({v}).v};
 }
 LANE I lookup_bytes(Bytes16 book, I index) { return {_mm512_shuffle_epi8(book.v, index.v)}; }
+// The same for the low four bits of each byte: the permutation takes six, and the table stands
+// there four times.
+LANE I lookup_low_bits(Bytes16 book, I bytes) { return {_mm512_permutexvar_epi8(bytes.v, book.v)}; }
 
 // Four bytes of x for every row.
 LANE I quad(const int8_t* p) {
