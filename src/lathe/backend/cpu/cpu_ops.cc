@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <typeinfo>
 #include <utility>
 
 #include "lathe/backend/cpu/attention.h"
@@ -111,14 +112,15 @@ class CpuOps final : public Ops {
     std::vector<Tensor> out;
     std::vector<cpu::Product> products;
     for (const Linear* w : ws) {
-      const auto* packed = dynamic_cast<const cpu::CpuPacked*>(w->weight.get());
-      LATHE_CHECK(packed);  // packed by another backend
+      const PackedMatrix& matrix = *w->weight;
+      LATHE_CHECK(typeid(matrix) == typeid(cpu::CpuPacked));  // packed by this backend
+      const auto* packed = static_cast<const cpu::CpuPacked*>(&matrix);
       LATHE_CHECK(w->bias.empty() || static_cast<int64_t>(w->bias.size()) == packed->rows());
       out.emplace_back(x.rows(), packed->rows());
       products.push_back(
           {packed, w->bias.empty() ? nullptr : w->bias.data(), out.back().mutable_data()});
     }
-    cpu::multiply(kernels_, fast_, *threads_, products, x);
+    cpu::multiply(kernels_, fast_, *threads_, products, x, &foresight_);
     return out;
   }
 
@@ -236,6 +238,7 @@ class CpuOps final : public Ops {
   const cpu::Kernels& kernels_;
   const cpu::FastKernels* fast_;
   std::shared_ptr<ThreadPool> threads_;
+  cpu::Foresight foresight_;
   RopeTable rope_table_;
 };
 

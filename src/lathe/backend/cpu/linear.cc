@@ -55,26 +55,47 @@ std::vector<float> group_sums(const Tensor& x, const PackedView& v) {
   return sums;
 }
 
-struct Task {
+// The panels (or rows) of a product, cut into tasks of about kTaskBytes, four per thread at least.
+struct Share {
   const Product* product;
-  int64_t begin, end;  // panels, or rows of a matrix decoded when used
-  const float* sums;
+  const float* sums;           // of x over groups, or null
   const QuantizedView* codes;  // x as integers, or null
+  int64_t count, step;         // panels, or rows of a matrix that is decoded when used; per task
+  int64_t first, end;          // tasks, numbered through all products
+
+  int64_t panel(int64_t task) const { return std::min(count, (task - first) * step); }
 };
 
-// Cuts the panels (or rows) of a product into tasks of about kTaskBytes, four per thread at least.
-void add_tasks(const Product& p, ThreadPool& pool, int64_t cols, Task task,
-               std::vector<Task>& tasks) {
+Share share_of(const Product& p, const ThreadPool& pool, int64_t cols, int64_t first) {
   const PackedView* v = p.weight->view();
-  const int64_t count = v ? panels_of(*p.weight) : p.weight->rows();
+  Share s{&p, nullptr, nullptr, v ? panels_of(*p.weight) : p.weight->rows(), 1, first, first};
   const int64_t unit_bytes = v ? v->panel_bytes + v->high_panel_bytes : 2 * cols;
-  const int64_t most = (count + 4 * pool.size() - 1) / (4 * pool.size());
-  const int64_t step = std::clamp<int64_t>(kTaskBytes / std::max<int64_t>(1, unit_bytes), 1, most);
-  task.product = &p;
-  for (int64_t i = 0; i < count; i += step) {
-    task.begin = i;
-    task.end = std::min(count, i + step);
-    tasks.push_back(task);
+  const int64_t most = (s.count + 4 * pool.size() - 1) / (4 * pool.size());
+  s.step = std::clamp<int64_t>(kTaskBytes / std::max<int64_t>(1, unit_bytes), 1, most);
+  s.end = first + (s.count + s.step - 1) / s.step;
+  return s;
+}
+
+// The scales with which a panel begins.
+ThreadPool::Soon scales_of(const PackedView& v, int64_t panel) {
+  if (v.scale_kind == Scales::kNone) return {};
+  const int64_t size = v.scale_kind == Scales::kF32 ? 4 : v.scale_kind == Scales::kF16 ? 2 : 1;
+  const int64_t bytes = v.groups * kPanel * size;
+  return {static_cast<const uint8_t*>(v.scales) + panel * bytes, bytes};
+}
+
+// What a thread reads first if its tasks begin with `task`: the matrix's description, the scales
+// and the codes.
+constexpr size_t kFirstParts = 3;
+void first_of(std::span<const Share> shares, int64_t task, int64_t end, ThreadPool::Soon* soon) {
+  for (const Share& s : shares) {
+    const PackedView* v = s.product->weight->view();
+    if (task >= s.end || task >= end || !v) continue;
+    const int64_t panel = s.panel(task), bytes = (s.panel(end) - panel) * v->panel_bytes;
+    soon[0] = {reinterpret_cast<const uint8_t*>(s.product->weight), sizeof(CpuPacked)};
+    soon[1] = scales_of(*v, panel);
+    soon[2] = {v->data + panel * v->panel_bytes, bytes};
+    return;
   }
 }
 
@@ -87,64 +108,75 @@ bool by_codes(const FastKernels* fast, const Product& p) {
   return fast && p.weight->view() && !is_float(p.weight->view()->codes);
 }
 
-void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
+void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool, Foresight* foresight,
          std::span<const Product> products, const Tensor& x) {
   const int64_t tokens = x.rows(), cols = x.cols(), columns = round_up(cols, 8);
-  std::vector<Task> tasks;
+  std::vector<Share> shares;
+  shares.reserve(products.size());
   std::vector<std::vector<float>> all_sums;
   QuantizedInputs quantized(x);
   float* input = nullptr;  // [columns][T]
   for (const Product& p : products) {
     const PackedView* v = p.weight->view();
+    Share share = share_of(p, pool, cols, shares.empty() ? 0 : shares.back().end);
     if (by_codes(fast, p)) {
-      add_tasks(p, pool, cols, {.codes = quantized.of(*fast, pool, *v)}, tasks);
-      continue;
-    }
-    if (v && !input) {
-      input = scratch(Slot::kInput, tokens * columns);
-      for (int64_t t = 0; t < tokens; ++t) {
-        for (int64_t k = 0; k < cols; ++k) input[k * tokens + t] = x.row(t)[k];
+      share.codes = quantized.of(*fast, pool, *v);
+    } else {
+      if (v && !input) {
+        input = scratch(Slot::kInput, tokens * columns);
+        for (int64_t t = 0; t < tokens; ++t) {
+          for (int64_t k = 0; k < cols; ++k) input[k * tokens + t] = x.row(t)[k];
+        }
+        std::fill(input + cols * tokens, input + columns * tokens, 0.0f);
       }
-      std::fill(input + cols * tokens, input + columns * tokens, 0.0f);
+      if (v && (v->zeros || v->offsets || v->mins)) {
+        all_sums.push_back(group_sums(x, *v));
+        share.sums = all_sums.back().data();
+      }
     }
-    const float* sums = nullptr;
-    if (v && (v->zeros || v->offsets || v->mins)) {
-      all_sums.push_back(group_sums(x, *v));
-      sums = all_sums.back().data();
-    }
-    add_tasks(p, pool, cols, {.sums = sums}, tasks);
+    shares.push_back(share);
   }
-  const auto run = [&](const Task& task) {
-    const Product& p = *task.product;
+  const auto run = [&](const Share& s, int64_t begin, int64_t end) {
+    const Product& p = *s.product;
     const int64_t rows = p.weight->rows();
-    if (!p.weight->view()) return few_decoded(kernels, p, task.begin, task.end, x);
+    if (!p.weight->view()) return few_decoded(kernels, p, begin, end, x);
     const PackedView& view = *p.weight->view();
-    if (view.masks && task.codes && fast->multiply_sparse && tokens <= kFewTokens) {
-      fast->multiply_sparse(&view, task.begin, task.end, task.codes, p.bias, p.out, rows);
+    if (view.masks && s.codes && fast->multiply_sparse && tokens <= kFewTokens) {
+      fast->multiply_sparse(&view, begin, end, s.codes, p.bias, p.out, rows);
       return;
     }
     Expanded expanded(kernels, view);
-    const int64_t step = expanded.at_once(task.end - task.begin);
-    for (int64_t panel = task.begin; panel < task.end; panel += step) {
+    const int64_t step = expanded.at_once(end - begin);
+    for (int64_t panel = begin; panel < end; panel += step) {
       const PackedView* v = expanded.of(panel, 0, cols);
-      if (task.codes) {
-        fast->multiply_codes(v, panel, panel + step, task.codes, p.bias, p.out, rows);
+      if (s.codes) {
+        fast->multiply_codes(v, panel, panel + step, s.codes, p.bias, p.out, rows);
       } else {
-        kernels.multiply_few(v, panel, panel + step, input, task.sums, static_cast<int32_t>(tokens),
+        kernels.multiply_few(v, panel, panel + step, input, s.sums, static_cast<int32_t>(tokens),
                              p.bias, p.out, rows);
       }
     }
   };
-  pool.parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
-    // Neighbours of one product are one piece: kernels read several panels at once.
-    for (int64_t i = begin; i < end;) {
-      Task whole = tasks[static_cast<size_t>(i++)];
-      for (; i < end && tasks[static_cast<size_t>(i)].product == whole.product; ++i) {
-        whole.end = tasks[static_cast<size_t>(i)].end;
-      }
-      run(whole);
+  const int64_t tasks = shares.back().end;
+  std::vector<ThreadPool::Soon> soon;
+  if (foresight && tokens == 1) {
+    soon.resize(kFirstParts * static_cast<size_t>(pool.size()));
+    for (int t = 0; t < pool.size(); ++t) {
+      first_of(shares, pool.own_begin(tasks, t), pool.own_begin(tasks, t + 1),
+               &soon[kFirstParts * static_cast<size_t>(t)]);
     }
-  });
+    soon = foresight->next(products[0].weight, soon);
+  }
+  // Neighbours of one product are one piece: kernels read several panels at once.
+  pool.parallel_for(
+      tasks, 1,
+      [&](int64_t begin, int64_t end) {
+        for (const Share& s : shares) {
+          const int64_t from = std::max(begin, s.first), to = std::min(end, s.end);
+          if (from < to) run(s, s.panel(from), s.panel(to));
+        }
+      },
+      soon);
 }
 
 // ---- many tokens ------------------------------------------------------------------------------
@@ -293,7 +325,7 @@ void many_tokens(const Kernels& kernels, ThreadPool& pool, std::span<const Produ
 }  // namespace
 
 void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
-              std::span<const Product> products, const Tensor& x) {
+              std::span<const Product> products, const Tensor& x, Foresight* foresight) {
   for (const Product& p : products) LATHE_CHECK(p.weight->cols() == x.cols());
   if (x.rows() == 0) return;
   std::vector<Product> small, bytes, rounded, large;
@@ -304,7 +336,7 @@ void multiply(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
     const bool fits_bf16 = fast && fast->multiply_bf16 && v && v->codes != Codes::kF32;
     (x.rows() <= most ? small : fits_bytes ? bytes : fits_bf16 ? rounded : large).push_back(p);
   }
-  if (!small.empty()) few(kernels, fast, pool, small, x);
+  if (!small.empty()) few(kernels, fast, pool, foresight, small, x);
   if (!bytes.empty()) multiply_bytes(kernels, *fast, pool, bytes, x);
   if (!rounded.empty()) multiply_bf16(kernels, *fast, pool, rounded, x);
   if (!large.empty()) many_tokens(kernels, pool, large, x);
