@@ -174,11 +174,17 @@ TEST_F(SweepOptions, SlowDryRunPredictsFromRunsThatAreThere) {
 // Baseline or not, whichever ends first: the same figures, verdicts included.
 TEST_F(SweepOptions, SlowJobsRunSideBySideAndChangeNoDigit) {
   ASSERT_EQ(sweep("one", "--quiet --threads 1").code, 0);
-  ASSERT_EQ(sweep("three", "--quiet --threads 3 --jobs 3").code, 0);
   EXPECT_EQ(most_at_once("one"), 1);
-  EXPECT_GE(most_at_once("three"), 2);
-  EXPECT_LE(most_at_once("three"), 3);
-  EXPECT_EQ(results_of("three"), results_of("one"));
+  // The runs take tenths of a second: on a busy machine one may end before the next has begun.
+  int64_t most = 0;
+  for (int i = 0; i < 5 && most < 2; ++i) {
+    const std::string three = fmt::format("three{}", i);
+    ASSERT_EQ(sweep(three, "--quiet --threads 3 --jobs 3").code, 0);
+    most = most_at_once(three);
+    EXPECT_LE(most, 3);
+    EXPECT_EQ(results_of(three), results_of("one"));
+  }
+  EXPECT_GE(most, 2);
 }
 
 // Room for one run of this model, not for two.

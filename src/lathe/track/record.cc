@@ -174,6 +174,11 @@ Result<RunRecord> read_record(const SweepRecord& sweep, const Run& run) {
   r.key = sha256_hex(sweep.key + "/" + run.id + "/" + settings);
   const nlohmann::json facts =
       run.experiment.is_object() ? run.experiment : nlohmann::json::object();
+  for (const char* key : {"started_ms", "ended_ms"}) {
+    if (facts.contains(key) && !facts[key].is_number_integer()) {
+      return bad_input("{}: '{}' is no whole number", run.folder, key);
+    }
+  }
   r.ended_ms = whole_or(facts, "ended_ms", now_ms());
   r.started_ms = whole_or(facts, "started_ms", r.ended_ms);
 
