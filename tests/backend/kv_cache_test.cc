@@ -111,6 +111,41 @@ TEST(KvCacheTypes, Bytes) {
   EXPECT_EQ(bytes(KvType::kInt4), 2 * 4 * 2 * (64 / 2 + 2 * (2 + 2)) * 10);
 }
 
+// 32 MB: its pages are exchanged for huge ones when it is half full.
+TEST(KvCacheTypes, WhatIsThereOutlivesAChangeOfPages) {
+  const int64_t capacity = 16384, size = 64;
+  KvCache cache = KvCache::create({2, 2, size, KvType::kF32}, capacity).value();
+  const auto value_at = [](int64_t layer, int64_t position, int64_t i) {
+    return static_cast<float>(position * 256 + layer * 64 + i);
+  };
+  const auto write = [&](int64_t from, int64_t to) {
+    std::vector<float> key(size), value(size);
+    for (int64_t p = from; p < to; p += 97) {
+      for (int64_t layer = 0; layer < 2; ++layer) {
+        for (int64_t i = 0; i < size; ++i) {
+          key[static_cast<size_t>(i)] = value_at(layer, p, i);
+          value[static_cast<size_t>(i)] = -value_at(layer, p, i);
+        }
+        cache.write(layer, 1, p, key.data(), value.data());
+      }
+    }
+    cache.set_length(to);
+  };
+  write(0, 97 * 50);
+  write(97 * 50, 97 * 100);  // past the half
+  KvCache moved = std::move(cache);
+  std::vector<float> key(size), value(size);
+  for (int64_t p = 0; p < 97 * 100; p += 97) {
+    for (int64_t layer = 0; layer < 2; ++layer) {
+      moved.read(layer, 1, p, key.data(), value.data());
+      for (int64_t i = 0; i < size; ++i) {
+        ASSERT_EQ(key[static_cast<size_t>(i)], value_at(layer, p, i));
+        ASSERT_EQ(value[static_cast<size_t>(i)], -value_at(layer, p, i));
+      }
+    }
+  }
+}
+
 TEST(KvCacheTypes, Names) {
   EXPECT_EQ(kv_type_names(), "f32, f16, bf16, int8, int4");
   for (const KvType type :

@@ -48,6 +48,21 @@ int64_t element_bits(KvType type) {
   return 4;
 }
 
+// Below this the pages that attention goes through are few enough.
+constexpr int64_t kLargeCache = int64_t{16} << 20;
+
+// Attention over a long cache waits for page tables as much as for memory. Collapsing copies what
+// is there once; a system that cannot do it keeps small pages.
+void use_huge_pages(uint8_t* data, int64_t bytes) {
+#if defined(MADV_HUGEPAGE)
+#if !defined(MADV_COLLAPSE)
+  constexpr int MADV_COLLAPSE = 25;  // Linux 6.1
+#endif
+  const auto size = static_cast<size_t>(bytes);
+  if (::madvise(data, size, MADV_HUGEPAGE) == 0) ::madvise(data, size, MADV_COLLAPSE);
+#endif
+}
+
 float scale_of(const float* x, int64_t n) {
   float most = 0;
   bool finite = true;
@@ -273,6 +288,7 @@ KvCache& KvCache::operator=(KvCache&& other) noexcept {
   head_bytes_ = other.head_bytes_;
   mapped_bytes_ = std::exchange(other.mapped_bytes_, 0);
   counted_ = std::exchange(other.counted_, 0);
+  in_huge_pages_ = std::exchange(other.in_huge_pages_, false);
   data_ = std::exchange(other.data_, nullptr);
   return *this;
 }
@@ -293,6 +309,10 @@ void KvCache::set_length(int64_t positions) {
     counted_ = positions;
   }
   length_ = positions;
+  if (!in_huge_pages_ && 2 * positions >= capacity_ && mapped_bytes_ >= kLargeCache) {
+    in_huge_pages_ = true;
+    use_huge_pages(data_, mapped_bytes_);
+  }
 }
 
 void KvCache::copy_prefix(const KvCache& other, int64_t positions) {

@@ -12,7 +12,8 @@
 // rounded up to 32: codes in blocks of 16 positions, [Di/8][16] dwords; f16 scales and offsets of
 // groups of 32 components, [Di/32][16] each. x ≈ scale · q + offset, 0 ≤ q ≤ 15, from the smallest
 // to the largest of the group, which is NaN if one of them is not finite or f16 cannot hold the
-// scale. The block is reserved whole and given by the system page by page as positions are written.
+// scale. The block is reserved whole and given by the system page by page as positions are written;
+// a large one that is half full is given whole, in huge pages.
 #pragma once
 
 #include <cstdint>
@@ -113,6 +114,7 @@ class KvCache {
   int64_t capacity_ = 0, length_ = 0;
   int64_t head_bytes_ = 0, mapped_bytes_ = 0;
   int64_t counted_ = 0;  // positions counted in live_bytes(): the most that were ever filled
+  bool in_huge_pages_ = false;
   uint8_t* data_ = nullptr;
 };
 

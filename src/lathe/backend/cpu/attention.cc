@@ -82,7 +82,7 @@ int64_t kv_attention_floats(int64_t slices, int64_t size) {
 // In integers. Tiles read 64 components of a key even where it has fewer: behind the last key of a
 // head lie its values, a run of which is larger than a tile.
 static_assert(kKvRun == KvCache::kValueRun);
-void attend_int8(const Context& c, const Task& task, const Rows& rows) {
+void attend_int8(const Context& c, const Task& task, const Task* next, const Rows& rows) {
   const KvCache& cache = *task.span->cache;
   const KvShape& shape = cache.shape();
   KvAttention a{};
@@ -98,6 +98,11 @@ void attend_int8(const Context& c, const Task& task, const Rows& rows) {
   a.value_scales = reinterpret_cast<const float*>(at(KvCache::kValueScales));
   a.begin = task.begin;
   a.end = task.end;
+  if (next && next->span->cache->shape().type == KvType::kInt8) {
+    a.next = reinterpret_cast<const int8_t*>(
+        next->span->cache->part(c.layer, next->head, KvCache::kKeys, next->begin));
+    a.next_bytes = std::min(next->end - next->begin, kKvBlock) * shape.key_stride();
+  }
   a.rows = rows.count;
   a.queries = rows.queries;
   a.lowest = rows.lowest;
@@ -134,12 +139,13 @@ void attend_floats(const Context& c, const Task& task, const Rows& rows) {
   }
 }
 
-void run(const Context& c, const Task& task, float* partial) {
+// `next` is what this thread will most likely do then, or null.
+void run(const Context& c, const Task& task, const Task* next, float* partial) {
   const int64_t size = c.spec.head_size, group = c.group();
   const KvShape& shape = task.span->cache->shape();
   const Rows rows = rows_of(c, task);
   if (c.fast && shape.type == KvType::kInt8) {
-    attend_int8(c, task, rows);
+    attend_int8(c, task, next, rows);
   } else {
     attend_floats(c, task, rows);
   }
@@ -216,10 +222,14 @@ Tensor attend(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
   std::vector<Task> tasks;
   std::vector<std::pair<size_t, size_t>> joined;  // runs of tasks to be joined
   int64_t partial_floats = 0, longest = 1;
+  // Late queries see more keys: long tasks come first, so that the threads end together. Runs of
+  // keys go forward, as they lie in memory.
+  bool late_first = false;
   for (const SequenceSpan& span : spans) {
     LATHE_CHECK(span.start >= 0 && span.start + span.rows <= span.cache->capacity());
     LATHE_CHECK(span.first_row >= 0 && span.first_row + span.rows <= q.rows());
     for (int64_t head = 0; head < spec.kv_heads; ++head) {
+      late_first = late_first || span.rows > tokens;
       for (int64_t first = 0; first < span.rows; first += tokens) {
         const int64_t last = std::min(span.rows, first + tokens);
         const int64_t end = span.start + (spec.causal ? last : span.rows);
@@ -245,11 +255,15 @@ Tensor attend(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
   std::vector<float> partials(static_cast<size_t>(partial_floats));
   const auto count = static_cast<int64_t>(tasks.size());
   const int64_t grain = std::max<int64_t>(1, kTaskWork / (longest * spec.head_size));
+  const auto task_at = [&](int64_t i) -> const Task* {
+    if (i >= count) return nullptr;
+    return &tasks[static_cast<size_t>(late_first ? count - 1 - i : i)];
+  };
   pool.parallel_for(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      // Long tasks (late queries see more keys) come first, so that the threads end together.
-      const Task& task = tasks[static_cast<size_t>(count - 1 - i)];
-      run(context, task, task.partial < 0 ? nullptr : partials.data() + task.partial);
+      const Task* task = task_at(i);
+      float* partial = task->partial < 0 ? nullptr : partials.data() + task->partial;
+      run(context, *task, task_at(i + 1), partial);
     }
   });
   for_each_task(pool, static_cast<int64_t>(joined.size()), [&](int64_t i) {

@@ -210,11 +210,12 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
   const int8_t *keys = a.keys + at * a.key_stride, *values = a.values + at * a.value_stride;
   const float* value_scales = a.value_scales + at;
   const int64_t behind = a.end - begin - count < kKvBlock ? a.end - begin - count : kKvBlock;
-  const int8_t* next_keys = keys + count * a.key_stride;
-  const int64_t lines = (columns * a.value_stride + behind * a.key_stride) / 64;
+  const int8_t* next_keys = behind > 0 ? keys + count * a.key_stride : a.next;
+  const int64_t next_bytes = behind > 0 ? behind * a.key_stride : a.next_bytes;
+  const int64_t lines = (columns * a.value_stride + next_bytes) / 64;
   const int64_t calls = 4 * panels * s.rows;  // scores, weights, and halves, which count twice
-  Stream stream{values, values + columns * a.value_stride, next_keys,
-                next_keys + behind * a.key_stride, (lines + calls - 1) / calls};
+  Stream stream{values, values + columns * a.value_stride, next_keys, next_keys + next_bytes,
+                (lines + calls - 1) / calls};
   for (int64_t first = 0; first < panels; first += kKvPanels) {
     Product::multiply({s.side, s.sums, (a.size + 63) / 64, s.rows,
                        keys + first * kPanel * a.key_stride, 1024, kPanel * a.key_stride,
