@@ -69,10 +69,10 @@ constexpr int kQuadsInPairs = kCodes == Codes::kInt8 || kBook ? 1
 
 // Products of one row of x with kPanels panels at once. Several streams of codes come from memory
 // faster than one, up to 1.4 times, and each part of x is spread over the lanes once for all.
-template <Codes kCodes, int kHigh, bool kBook, int kQuads, int kPanels>
+template <Codes kCodes, int kHigh, bool kBook, int kQuads, int kPanels, bool kShort>
 struct RowProducts {
   static constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
-  using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, kHigh, kBook>>;
+  using Sums = RowSums<kSigned, kQuadsInPairs<kCodes, kHigh, kBook>, kShort>;
   Sums (&high)[kPanels];
   Sums (&low)[kPanels];
 
@@ -93,15 +93,15 @@ struct RowProducts {
   }
 };
 
-// What the zero of the codes adds to the sums of a group. Where x holds a NaN its sum may be any
-// integer, and its scale is a NaN.
-LANE I zeros_of(uint32_t code_zero, int32_t code_sum) {
-  return set1_int(static_cast<int32_t>(code_zero * static_cast<uint32_t>(code_sum)));
+// Where the sums of a group begin, for the zero of its codes. Where x holds a NaN its sum may be
+// any integer, and its scale is a NaN.
+LANE I without_zeros(uint32_t code_zero, int32_t code_sum) {
+  return set1_int(static_cast<int32_t>(0u - code_zero * static_cast<uint32_t>(code_sum)));
 }
 
 // Integers of a group to a float: Σ code · x in units of the group's scales.
-LANE F joined_sum(const I& high, const I& low, const I& zeros, float scale) {
-  return mul(to_float(sub_int(join(high, low), zeros)), set1(scale));
+LANE F joined_sum(const I& high, const I& low, float scale) {
+  return mul(to_float(join(high, low)), set1(scale));
 }
 
 // Asks for `count` scales, and what goes with them, that are read when the next panels are.
@@ -131,7 +131,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
   // Two groups of 16 share a vector of single bits.
   constexpr int kTogether = kHigh > 0 && kOfVector > kGroup ? kOfVector / kGroup : 1;
   constexpr int kQuads = (kHigh > 0 ? kUnits : kColumns) / 4;
-  using Products = RowProducts<kCodes, kHigh, kBook, kQuads, kPanels>;
+  using Products = RowProducts<kCodes, kHigh, kBook, kQuads, kPanels, kGroup <= 32>;
   const Bytes16 book = load_book(w->book);
   const auto code_zero = static_cast<uint32_t>(kSigned ? kSignedZero : w->code_zero);
   const F unit = set1(w->unit);
@@ -154,9 +154,10 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
   }
   const auto one = [&]<int kHighAt>(int64_t g) __attribute__((always_inline)) {
     typename Products::Sums high_sums[kPanels], low_sums[kPanels];
+    const I start = without_zeros(code_zero, x->code_sums[g]);
     for (int i = 0; i < kPanels; ++i) {
-      high_sums[i].clear();
-      low_sums[i].clear();
+      high_sums[i].start(zero_int());
+      low_sums[i].start(start);
     }
     Products products{high_sums, low_sums};
     const int64_t ahead = ahead_of(g * kGroupBytes, w->panel_bytes, streams);
@@ -191,7 +192,6 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
       highs += kColumns;
       lows += kColumns;
     }
-    const I zeros = zeros_of(code_zero, x->code_sums[g]);
     if constexpr (kSupers) {
       if (in_super == 0) {
         in_super = w->groups_per_super;
@@ -205,7 +205,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
       --in_super;
     }
     for (int i = 0; i < kPanels; ++i) {
-      const F sum = joined_sum(high_sums[i].total(), low_sums[i].total(), zeros, x->scales[g]);
+      const F sum = joined_sum(high_sums[i].total(), low_sums[i].total(), x->scales[g]);
       if constexpr (!kSupers) prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, kPanel);
       F scale = scale_of<kKind>(w, at[i], super[i]);
       if constexpr (kOffset && kSupers) {
@@ -241,7 +241,7 @@ LANE void row_blocks_of(const PackedView* w, const Streams& streams, const Quant
                         const float* bias, float* y) {
   constexpr bool kSigned = kCodes == Codes::kInt8 || kBook;
   constexpr int64_t kStep = kStepBytes<kCodes>;  // of 8 columns
-  using Products = RowProducts<kCodes, 0, kBook, 8, kPanels>;
+  using Products = RowProducts<kCodes, 0, kBook, 8, kPanels, false>;
   const Bytes16 book = load_book(w->book);
   const auto code_zero = static_cast<uint32_t>(kSigned ? kSignedZero : w->code_zero);
   const int64_t group = w->group, groups = w->groups, cols = w->cols, block = x->block;
@@ -264,9 +264,10 @@ LANE void row_blocks_of(const PackedView* w, const Streams& streams, const Quant
       const int64_t to = from + block < last ? from + block : last;
       const int8_t *highs = x->high + from, *lows = x->low + from;
       typename Products::Sums high_sums[kPanels], low_sums[kPanels];
+      const I start = without_zeros(code_zero, x->code_sums[b]);
       for (int i = 0; i < kPanels; ++i) {
-        high_sums[i].clear();
-        low_sums[i].clear();
+        high_sums[i].start(zero_int());
+        low_sums[i].start(start);
       }
       int64_t left = to - from;
       for (; left >= 32; left -= 32, highs += 32, lows += 32) {
@@ -274,13 +275,12 @@ LANE void row_blocks_of(const PackedView* w, const Streams& streams, const Quant
         for (int i = 0; i < kPanels; ++i) p[i] += 4 * kStep;
       }
       for (; left > 0; left -= 8, highs += 8, lows += 8) {
-        RowProducts<kCodes, 0, kBook, 2, kPanels>{high_sums, low_sums}.template add<0, 0>(
+        RowProducts<kCodes, 0, kBook, 2, kPanels, false>{high_sums, low_sums}.template add<0, 0>(
             book, p, none, highs, lows, ahead);
         for (int i = 0; i < kPanels; ++i) p[i] += kStep;
       }
-      const I zeros = zeros_of(code_zero, x->code_sums[b]);
       for (int i = 0; i < kPanels; ++i) {
-        const I joined = sub_int(join(high_sums[i].total(), low_sums[i].total()), zeros);
+        const I joined = join(high_sums[i].total(), low_sums[i].total());
         group_total[i] = fma(to_float(joined), set1(x->scales[b]), group_total[i]);
       }
       from = to;

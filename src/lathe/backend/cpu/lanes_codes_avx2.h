@@ -26,7 +26,6 @@ LANE I or_masked(I x, I y, int mask) {
   const I m = and_bytes(y, mask);
   return {_mm256_or_si256(x.a, m.a), _mm256_or_si256(x.b, m.b)};
 }
-LANE I mul_int(I x, I y) { return {_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)}; }
 LANE I set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 LANE I join(I high, I low) {
   return {_mm256_add_epi32(_mm256_slli_epi32(high.a, 7), low.a),
@@ -68,11 +67,11 @@ LANE I dot(I acc, I weights, I x) {
 }
 // One half of a row of x times the quads of a block: sums of 16 bits over kPairs quads, which they
 // can hold, then of 32.
-template <bool kSigned, int kPairs>
+template <bool kSigned, int kPairs, bool kShort>
 struct RowSums {
   I sums;
   __m256i a, b;
-  LANE_MEMBER void clear() { sums = {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  LANE_MEMBER void start(I x) { sums = x; }
   template <int Q, int kQuads>
   LANE_MEMBER void at(I weights, I x) {
     const __m256i p = pairs_of<kSigned>(weights.a, x.a), q = pairs_of<kSigned>(weights.b, x.b);

@@ -24,7 +24,6 @@ LANE I and_bytes(I x, int mask) {
 LANE I or_masked(I x, I y, int mask) {
   return {_mm512_ternarylogic_epi32(x.v, y.v, _mm512_set1_epi8(static_cast<char>(mask)), 0xf8)};
 }
-LANE I mul_int(I x, I y) { return {_mm512_mullo_epi32(x.v, y.v)}; }
 LANE I set1_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
 // 128·high + low.
 LANE I join(I high, I low) { return {_mm512_add_epi32(_mm512_slli_epi32(high.v, 7), low.v)}; }
@@ -57,17 +56,21 @@ LANE I dot(I acc, I weights, I x) {
   asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(weights.v), "v"(x.v));
   return acc;
 }
-// One half of a row of x times the quads of a block, in two chains.
-template <bool kSigned, int kPairs>
+// One half of a row of x times the quads of a block: in two chains where they are long, in one
+// where adding the two would cost more.
+template <bool kSigned, int kPairs, bool kShort>
 struct RowSums {
   I even, odd;
-  LANE_MEMBER void clear() { even = odd = {_mm512_setzero_si512()}; }
+  LANE_MEMBER void start(I x) {
+    even = x;
+    odd = {_mm512_setzero_si512()};
+  }
   template <int Q, int kQuads>
   LANE_MEMBER void at(I weights, I x) {
-    I& s = Q % 2 == 0 ? even : odd;
+    I& s = kShort || Q % 2 == 0 ? even : odd;
     s = dot<kSigned>(s, weights, x);
   }
-  LANE_MEMBER I total() const { return {_mm512_add_epi32(even.v, odd.v)}; }
+  LANE_MEMBER I total() const { return kShort ? even : I{_mm512_add_epi32(even.v, odd.v)}; }
 };
 LANE void store_int(int32_t* p, I x) { _mm512_storeu_si512(p, x.v); }
 // The low bytes of 16 dwords.
