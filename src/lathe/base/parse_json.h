@@ -28,8 +28,8 @@ Result<Json> parse_json(std::string_view text) {
   return bad_input("not valid JSON (line {}, column {})", line, column);
 }
 
-// The whole number at `key`, or `otherwise` when there is none. Json::value() would convert a number
-// such as 1e300 too, which has no defined result.
+// The whole number at `key`, or `otherwise` when there is none. Json::value() would convert a
+// number such as 1e300 too, which has no defined result.
 inline int64_t whole_or(const nlohmann::json& object, const char* key, int64_t otherwise) {
   const auto it = object.find(key);
   return it != object.end() && it->is_number_integer() ? it->get<int64_t>() : otherwise;
