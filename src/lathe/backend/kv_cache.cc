@@ -55,11 +55,9 @@ constexpr int64_t kLargeCache = int64_t{16} << 20;
 // is there once; a system that cannot do it keeps small pages.
 void use_huge_pages(uint8_t* data, int64_t bytes) {
 #if defined(MADV_HUGEPAGE)
-#if !defined(MADV_COLLAPSE)
-  constexpr int MADV_COLLAPSE = 25;  // Linux 6.1
-#endif
+  constexpr int kMadvCollapse = 25;  // MADV_COLLAPSE of Linux 6.1, which older headers lack
   const auto size = static_cast<size_t>(bytes);
-  if (::madvise(data, size, MADV_HUGEPAGE) == 0) ::madvise(data, size, MADV_COLLAPSE);
+  if (::madvise(data, size, MADV_HUGEPAGE) == 0) ::madvise(data, size, kMadvCollapse);
 #endif
 }
 
