@@ -19,6 +19,10 @@ std::string expected(Foresight& foresight, const std::string& names) {
     const auto* at = static_cast<const uint8_t*>(key(name));
     const Soon first[] = {{at, 1}, {at + 1, 2}};
     const std::vector<Soon> next = foresight.next(key(name), first);
+    if (next.empty()) {
+      found += '-';
+      continue;
+    }
     EXPECT_EQ(next.size(), 2u);
     EXPECT_EQ(next[1].data, next[0].data + 1);
     EXPECT_EQ(next[0].bytes, 1);
@@ -30,31 +34,26 @@ std::string expected(Foresight& foresight, const std::string& names) {
 
 TEST(Foresight, KnowsTheOrderFromTheSecondTimeOn) {
   Foresight foresight;
-  // Until the order ends, its first product is expected after each.
-  EXPECT_EQ(expected(foresight, "abcd"), "aaaa");
+  EXPECT_EQ(expected(foresight, "abcd"), "----");
   EXPECT_EQ(expected(foresight, "abcd"), "bcda");
   EXPECT_EQ(expected(foresight, "abcdabcd"), "bcdabcda");
 }
 
-TEST(Foresight, FollowsAnOrderThatChanges) {
+TEST(Foresight, ExpectsWhatFollowedLast) {
   Foresight foresight;
   expected(foresight, "abcabc");
-  expected(foresight, "abde");
+  EXPECT_EQ(expected(foresight, "abde"), "bc--");
   EXPECT_EQ(expected(foresight, "abde"), "bdea");
-  // A model that begins anew before its end.
-  expected(foresight, "ab");
-  expected(foresight, "abde");
-  expected(foresight, "fgh");
-  expected(foresight, "fgh");
+  EXPECT_EQ(expected(foresight, "fg"), "--");  // another model
+  EXPECT_EQ(expected(foresight, "abde"), "bdef");
 }
 
-TEST(Foresight, CallsThatNeverRepeatAreForgotten) {
+TEST(Foresight, OldProductsAreForgotten) {
   Foresight foresight;
-  std::vector<char> many(20000);
-  for (char& c : many) {
-    const Soon first[] = {{reinterpret_cast<const uint8_t*>(&c), 1}};
-    ASSERT_EQ(foresight.next(&c, first).size(), 1u);
-  }
+  expected(foresight, "abab");
+  std::vector<char> others(20000);
+  for (const char& c : others) foresight.next(&c, {});
+  EXPECT_EQ(expected(foresight, "abab"), "--ba");
 }
 
 }  // namespace

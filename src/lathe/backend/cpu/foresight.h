@@ -5,6 +5,7 @@
 
 #include <mutex>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "lathe/base/threads.h"
@@ -13,17 +14,17 @@ namespace lathe::cpu {
 
 class Foresight {
  public:
-  // Says that the product called `key` begins now and what each thread will read first in it,
-  // `parts` ranges per thread; gives the same of the product that is expected next, or nothing.
-  // Keys and ranges are only ever compared and asked for, so that matrices may be gone meanwhile.
-  std::vector<ThreadPool::Soon> next(const void* key, std::span<const ThreadPool::Soon> first);
+  using Ranges = std::vector<ThreadPool::Soon>;
+
+  // Says that the product called `key` begins now and what the threads will read first in it; gives
+  // the same of the product that followed this one last time, or nothing. Keys and ranges are only
+  // ever compared and asked for, so that matrices may be gone meanwhile.
+  Ranges next(const void* key, std::span<const ThreadPool::Soon> first);
 
  private:
   std::mutex mutex_;
-  // Products in their order; after the last the first is expected again.
-  std::vector<const void*> keys_;
-  std::vector<ThreadPool::Soon> firsts_;  // [keys][as many as there are of one]
-  size_t at_ = 0;                         // the product that was expected
+  std::unordered_map<const void*, Ranges> followers_;
+  const void* last_ = nullptr;
 };
 
 }  // namespace lathe::cpu

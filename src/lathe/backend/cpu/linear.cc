@@ -159,7 +159,7 @@ void few(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool, Fore
   };
   const int64_t tasks = shares.back().end;
   std::vector<ThreadPool::Soon> soon;
-  if (foresight && tokens == 1) {
+  if (foresight && tokens == 1 && pool.size() > 1) {
     soon.resize(kFirstParts * static_cast<size_t>(pool.size()));
     for (int t = 0; t < pool.size(); ++t) {
       first_of(shares, pool.own_begin(tasks, t), pool.own_begin(tasks, t + 1),
