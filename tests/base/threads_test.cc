@@ -81,17 +81,16 @@ TEST(ThreadPool, WhatIsReadSoonChangesNothing) {
   EXPECT_EQ(total.load(), 1000 * 63 * 32);
 }
 
-// Who is done takes from the others: a thread that never leaves its first piece keeps no more.
+// Who is done takes from the others: the caller stays in its first piece until the rest is done.
 TEST(ThreadPool, RangesOfASlowThreadAreTaken) {
   ThreadPool pool(2);
   const auto caller = std::this_thread::get_id();
   std::atomic<int64_t> of_worker{0}, done{0};
   pool.parallel_for(64, 1, [&](int64_t begin, int64_t end) {
-    const int64_t before = done.fetch_add(end - begin);
+    done += end - begin;
     if (std::this_thread::get_id() != caller) {
       of_worker += end - begin;
-    } else if (before < 64) {
-      // Until the worker has done all the rest, or has no core.
+    } else {  // a worker without a core would keep it there for ever
       const auto stop = std::chrono::steady_clock::now() + std::chrono::seconds(5);
       while (done.load() < 64 && std::chrono::steady_clock::now() < stop) std::this_thread::yield();
     }

@@ -62,14 +62,16 @@ uint32_t spin(const std::atomic<uint32_t>& state, std::chrono::microseconds time
   return seen;
 }
 
-// Asks for memory, a few lines at a time, until there is something else to do.
+// Asks for memory, a few lines at a time, for the first `always` bytes in any case and then until
+// there is something else to do.
 template <typename Done>
-void ask_for(std::span<const ThreadPool::Soon> soon, int64_t most,
+void ask_for(std::span<const ThreadPool::Soon> soon, int64_t always, int64_t most,
              const std::atomic<uint32_t>& state, Done done) {
   constexpr int64_t kAtOnce = 512;
+  int64_t asked = 0;
   for (const auto& [data, bytes] : soon) {
-    for (int64_t at = 0; at < bytes && most > 0; at += kAtOnce, most -= kAtOnce) {
-      if (done(state.load(std::memory_order_acquire))) return;
+    for (int64_t at = 0; at < bytes && asked < most; at += kAtOnce, asked += kAtOnce) {
+      if (asked >= always && done(state.load(std::memory_order_acquire))) return;
       for (int64_t line = at; line < at + kAtOnce; line += 64) prefetch(data + line);
     }
   }
@@ -133,8 +135,7 @@ void ThreadPool::run(Call call, void* fn, int64_t count, int64_t grain) {
   // Nothing is left to claim: who has not come yet need not come, and is not waited for.
   state_.fetch_and(~kOpen);
   const auto nobody_inside = [](uint32_t s) { return (s & kInside) == 0; };
-  ask_for(soon_of(0), kCallerAsksAlways, state_, [](uint32_t) { return false; });
-  ask_for(soon_of(0), kCallerAsks, state_, nobody_inside);
+  ask_for(soon_of(0), kCallerAsksAlways, kCallerAsks, state_, nobody_inside);
   for (uint32_t s = spin(state_, kCallerSpin, nobody_inside); !nobody_inside(s);
        s = state_.load(std::memory_order_acquire)) {
     state_.wait(s, std::memory_order_acquire);
@@ -165,7 +166,7 @@ void ThreadPool::work(int index) {
     std::copy(ours.begin(), ours.end(), soon.begin());
     const uint32_t before = state_.fetch_sub(1, std::memory_order_acq_rel);
     if ((before & kInside) == 1) state_.notify_all();
-    ask_for(std::span(soon).first(ours.size()), kWorkerAsks, state_, new_job);
+    ask_for(std::span(soon).first(ours.size()), 0, kWorkerAsks, state_, new_job);
   }
 }
 
