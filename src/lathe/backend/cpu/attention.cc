@@ -228,8 +228,8 @@ Tensor attend(const Kernels& kernels, const FastKernels* fast, ThreadPool& pool,
   for (const SequenceSpan& span : spans) {
     LATHE_CHECK(span.start >= 0 && span.start + span.rows <= span.cache->capacity());
     LATHE_CHECK(span.first_row >= 0 && span.first_row + span.rows <= q.rows());
+    late_first = late_first || span.rows > tokens;
     for (int64_t head = 0; head < spec.kv_heads; ++head) {
-      late_first = late_first || span.rows > tokens;
       for (int64_t first = 0; first < span.rows; first += tokens) {
         const int64_t last = std::min(span.rows, first + tokens);
         const int64_t end = span.start + (spec.causal ? last : span.rows);
