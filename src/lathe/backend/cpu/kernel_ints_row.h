@@ -118,8 +118,7 @@ LANE void prefetch_scales(const PackedView* w, int64_t at, int64_t count) {
   }
 }
 
-// Groups of kGroup columns, a multiple of a unit and at most a block, that fill the rows. Panels
-// [panel, panel + kPanels).
+// Groups of kGroup columns, a multiple of a unit and at most a block, that fill the rows.
 template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int kGroup, int kPanels>
 LANE void row_groups_of(const PackedView* w, const Streams& streams, const QuantizedView* x,
                         const float* bias, float* y) {

@@ -66,7 +66,7 @@ LANE I dot(I acc, I weights, I x) {
   return {dot8<kSigned>(acc.a, weights.a, x.a), dot8<kSigned>(acc.b, weights.b, x.b)};
 }
 // One half of a row of x times the quads of a block: sums of 16 bits over kPairs quads, which they
-// can hold, then of 32.
+// can hold, then of 32. One chain, short or not.
 template <bool kSigned, int kPairs, bool kShort>
 struct RowSums {
   I sums;
