@@ -172,6 +172,26 @@ TEST(FamilyConfig, ANumberBeyondAllRangesIsAnErrorThatNamesItsKey) {
   EXPECT_GE(tried, 5);
 }
 
+TEST(FamilyConfig, AShareOfTheHeadThatIsNoShareIsAnErrorThatNamesItsKey) {
+  const auto config = nlohmann::json::parse(
+      read_text(test::source_file("tests/golden/families/phi2/config.json")).value());
+  const Family* phi = family_of_model_type("phi").value();
+  ASSERT_TRUE(phi->from_config(config).ok());
+  for (const nlohmann::json share : {nlohmann::json("half"), nlohmann::json(1e300),
+                                     nlohmann::json(-0.5), nlohmann::json::array()}) {
+    auto outside = config, inside = config;
+    outside.erase("rope_parameters");
+    outside["partial_rotary_factor"] = share;
+    inside["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", share}};
+    for (const auto& broken : {outside, inside}) {
+      const auto read = phi->from_config(broken);
+      ASSERT_FALSE(read.ok()) << broken.dump();
+      EXPECT_NE(read.error().message.find("partial_rotary_factor"), std::string::npos)
+          << read.error().message;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Families, ::testing::ValuesIn(golden_models()), [](const auto& info) {
   std::string name = info.param;
   std::replace_if(

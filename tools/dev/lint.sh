@@ -3,7 +3,7 @@
 set -euo pipefail
 source tools/dev/common.sh
 
-all=(format layers sizes isa tidy)
+all=(format layers sizes json isa tidy)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for check in "$@"; do
   [[ " ${all[*]} " == *" $check "* ]] || die "lint: no check '$check' (there are ${all[*]})"

@@ -1,4 +1,5 @@
 #include "lathe/base/measurement.h"
+#include "lathe/base/parse_json.h"
 
 #include <algorithm>
 #include <array>
@@ -32,7 +33,7 @@ bool among(const std::array<const char*, N>& keys, std::string_view key) {
   return std::ranges::any_of(keys, [&](const char* k) { return key == k; });
 }
 
-std::string text_of(const nlohmann::json& j, const char* key) { return j.value(key, ""); }
+std::string text_of(const nlohmann::json& j, const char* key) { return member_or(j, key, ""); }
 
 }  // namespace
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "lathe/base/result.h"
 
@@ -28,11 +30,35 @@ Result<Json> parse_json(std::string_view text) {
   return bad_input("not valid JSON (line {}, column {})", line, column);
 }
 
-// The whole number at `key`, or `otherwise` when there is none. Json::value() would convert a
-// number such as 1e300 too, which has no defined result.
-inline int64_t whole_or(const nlohmann::json& object, const char* key, int64_t otherwise) {
+template <typename T>
+concept Arithmetic = std::is_arithmetic_v<T>;
+
+// The member at `key` of `object`, or `otherwise` when there is none of the same kind.
+// Json::value() would throw at a member of another kind, and convert a number such as 1e300 to a
+// whole one, which has no defined result.
+template <typename Json, Arithmetic T>
+T member_or(const Json& object, std::string_view key, T otherwise) {
   const auto it = object.find(key);
-  return it != object.end() && it->is_number_integer() ? it->get<int64_t>() : otherwise;
+  if (it == object.end()) return otherwise;
+  const bool same = std::is_same_v<T, bool> ? it->is_boolean()
+                    : std::is_integral_v<T> ? it->is_number_integer()
+                                            : it->is_number();
+  return same ? it->template get<T>() : otherwise;
+}
+
+template <typename Json>
+std::string member_or(const Json& object, std::string_view key, std::string_view otherwise) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_string()) return std::string(otherwise);
+  return it->template get<std::string>();
+}
+
+// A null takes a member of any kind.
+template <typename Json>
+Json member_or(const Json& object, std::string_view key, const Json& otherwise) {
+  const auto it = object.find(key);
+  const bool same = it != object.end() && (otherwise.is_null() || it->type() == otherwise.type());
+  return same ? *it : otherwise;
 }
 
 }  // namespace lathe

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/base/progress.h"
 #include "lathe/cli/command.h"
 #include "lathe/eval/divergence.h"
@@ -58,7 +59,7 @@ Result<std::vector<std::unique_ptr<Task>>> make_tasks(const Options& options) {
   std::vector<std::unique_ptr<Task>> tasks;
   for (const std::string& name : names) {
     LATHE_TRY(auto task, make_task(name, parameters[name]));
-    if (!options.encoder.empty() && task->parameters().value("encoder", "-").empty()) {
+    if (!options.encoder.empty() && member_or(task->parameters(), "encoder", "-").empty()) {
       parameters[name]["encoder"] = options.encoder;
       LATHE_TRY(task, make_task(name, parameters[name]));
     }
@@ -82,7 +83,7 @@ void show_preflight(const Task& task, const nlohmann::json& facts, const Engine&
     fmt::print(stderr, "  {}: {}\n", key,
                value.is_string() ? value.get<std::string>() : value.dump());
   }
-  for (const auto& warning : facts.value("warnings", nlohmann::json::array())) {
+  for (const auto& warning : member_or(facts, "warnings", nlohmann::json::array())) {
     fmt::print(stderr, "  warning: {}\n", warning.get<std::string>());
   }
 }
@@ -107,7 +108,7 @@ Result<std::vector<Sample>> run_task(Task& task, const Engine& engine, const Com
     return {};
   }));
   nlohmann::json facts = facts_of_task();
-  const auto warnings = [&] { return facts.value("warnings", nlohmann::json::array()); };
+  const auto warnings = [&] { return member_or(facts, "warnings", nlohmann::json::array()); };
   const size_t known = warnings().size();
   LATHE_OK_IN(task.judge(samples, *engine.ops, facts), fmt::format("task '{}'", task.name()));
   for (size_t i = known; i < warnings().size() && !common.quiet; ++i) {

@@ -1,3 +1,4 @@
+#include "lathe/base/parse_json.h"
 #include "lathe/cli/command.h"
 #include "lathe/cli/outputs.h"
 #include "lathe/io/atomic_file.h"
@@ -47,8 +48,9 @@ Result<int> report(const Options& options, const Common& common) {
     for (Run& run : found) runs.push_back(std::move(run));
   }
   correct_verdicts(runs);
-  const std::string title =
-      !options.title.empty() ? options.title : runs[0].experiment.value("name", "Lathe report");
+  const std::string title = !options.title.empty()
+                                ? options.title
+                                : member_or(runs[0].experiment, "name", "Lathe report");
   const Comparison comparison = compare_runs(runs);
   if (!options.html.empty()) {
     LATHE_TRY(const std::string page, html_report(runs, title));

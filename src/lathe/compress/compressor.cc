@@ -9,6 +9,7 @@
 #include "lathe/base/log.h"
 #include "lathe/base/mapped_file.h"
 #include "lathe/base/memory.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/base/progress.h"
 #include "lathe/base/version.h"
 #include "lathe/compress/block_inputs.h"
@@ -464,7 +465,7 @@ Result<MatrixReport> matrix_report_from_json(const nlohmann::json& json) {
     json.at("sparsity").get_to(report.sparsity);
     json.at("mse").get_to(report.mse);
     json.at("relative_error").get_to(report.relative_error);
-    report.note = json.value("note", "");
+    report.note = member_or(json, "note", "");
   } catch (const nlohmann::json::exception& exception) {
     return bad_input("the report of a matrix: {}", exception.what());
   }

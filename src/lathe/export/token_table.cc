@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/text/sentencepiece.h"
 #include "lathe/text/vocabulary.h"
 
@@ -93,13 +94,13 @@ class Builder {
       return bad_input("tokenizer.json has no model");
     }
     const Json& model = json["model"];
-    const std::string type = model.value("type", model.contains("merges") ? "BPE" : "");
+    const std::string type = member_or(model, "type", model.contains("merges") ? "BPE" : "");
     if (type == "Unigram") {
       LATHE_OK(unigram(model));
-      LATHE_TRY(table_.charsmap, base64(charsmap_of(json.value("normalizer", Json()))));
+      LATHE_TRY(table_.charsmap, base64(charsmap_of(member_or(json, "normalizer", Json()))));
     } else if (type == "BPE") {
-      const bool byte_level = mentions(json.value("pre_tokenizer", Json()), "ByteLevel") ||
-                              mentions(json.value("decoder", Json()), "ByteLevel");
+      const bool byte_level = mentions(member_or(json, "pre_tokenizer", Json()), "ByteLevel") ||
+                              mentions(member_or(json, "decoder", Json()), "ByteLevel");
       LATHE_OK(bpe(model, byte_level));
     } else {
       return unsupported("a tokenizer of type '{}' cannot be written as GGUF", type);
@@ -108,8 +109,8 @@ class Builder {
     if (added == json.end() || !added->is_array()) return {};
     for (const Json& token : *added) {
       if (!token.is_object() || !token.contains("id") || !token["id"].is_number_integer()) continue;
-      LATHE_OK(added_token(token.value("content", std::string()), token["id"].get<int64_t>(),
-                           token.value("special", false)));
+      LATHE_OK(added_token(member_or(token, "content", ""), token["id"].get<int64_t>(),
+                           member_or(token, "special", false)));
     }
     return {};
   }
@@ -187,8 +188,8 @@ class Builder {
   }
 
   Status bpe(const Json& model, bool byte_level) {
-    LATHE_OK(vocabulary(model.value("vocab", Json())));
-    const Json merges = model.value("merges", Json::array());
+    LATHE_OK(vocabulary(member_or(model, "vocab", Json())));
+    const Json merges = member_or(model, "merges", Json::array());
     table_.model = byte_level ? "gpt2" : "llama";
     if (!byte_level) table_.scores.assign(static_cast<size_t>(vocab_), -1e6f);
     int64_t rank = 0;
@@ -208,7 +209,7 @@ class Builder {
       const auto id = tokenizer_.id_of(model["unk_token"].get<std::string>());
       if (id && *id < vocab_) table_.unknown = *id;
     }
-    mark_bytes(model.value("byte_fallback", false));
+    mark_bytes(member_or(model, "byte_fallback", false));
     return {};
   }
 
@@ -223,7 +224,7 @@ class Builder {
   Status unigram(const Json& model) {
     table_.model = "t5";
     table_.scores.assign(static_cast<size_t>(vocab_), 0.0f);
-    const Json pieces = model.value("vocab", Json());
+    const Json pieces = member_or(model, "vocab", Json());
     if (!pieces.is_array()) return bad_input("the vocabulary is not a list");
     int64_t id = 0;
     for (const Json& piece : pieces) {
@@ -236,7 +237,7 @@ class Builder {
       const auto unknown = model["unk_id"].get<int64_t>();
       if (unknown >= 0 && unknown < vocab_) table_.unknown = unknown;
     }
-    mark_bytes(model.value("byte_fallback", false));
+    mark_bytes(member_or(model, "byte_fallback", false));
     return {};
   }
 

@@ -7,6 +7,7 @@
 #include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/base/hash.h"
 #include "lathe/base/mapped_file.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/base/progress.h"
 #include "lathe/compress/pass.h"
 #include "lathe/compress/passes/sparse.h"
@@ -369,9 +370,9 @@ Result<Analysis> analyze(const Checkpoint& source, const AnalysisSpec& given,
   LATHE_TRY(Analysis analysis, load_analysis(folder));
   const Json& stored = analysis.header["key"];
   for (const auto& [name, value] : key.items()) {
-    if (stored.is_object() && stored.value(name, Json()) == value) continue;
+    if (stored.is_object() && member_or(stored, name, Json()) == value) continue;
     return bad_input("{}: was made with another {}: {} instead of {}", folder, name,
-                     stored.is_object() ? stored.value(name, Json()).dump() : "nothing",
+                     stored.is_object() ? member_or(stored, name, Json()).dump() : "nothing",
                      value.dump())
         .with_hint("give the same, or another folder with --analysis");
   }

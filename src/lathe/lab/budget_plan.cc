@@ -8,6 +8,7 @@
 
 #include "lathe/backend/cpu/cpu_backend.h"
 #include "lathe/base/log.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/base/parse_number.h"
 #include "lathe/base/progress.h"
 #include "lathe/compress/compressor.h"
@@ -257,7 +258,8 @@ Status Planner::calibrate() {
   LATHE_TRY(const auto lines, read_lines(path));
   const auto measured = [&](const std::string& hash) -> std::optional<double> {
     for (const Json& line : lines) {
-      if (line.value("recipe_hash", "") == hash && line.contains("kl") && line["kl"].is_number()) {
+      if (member_or(line, "recipe_hash", "") == hash && line.contains("kl") &&
+          line["kl"].is_number()) {
         return line["kl"].get<double>();
       }
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/base/parse_number.h"
 #include "lathe/eval/task.h"
 #include "lathe/profile/probe.h"
@@ -114,15 +115,16 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
   run.tasks = nlohmann::json::array();
   run.samples = nlohmann::json::array();
   run.results.clear();
-  run.failures = measured.value("failures", nlohmann::json::array());
+  run.failures = member_or(measured, "failures", nlohmann::json::array());
   const auto variant = std::find_if(experiment.variants.begin(), experiment.variants.end(),
                                     [&](const VariantSpec& v) { return v.name == run.variant; });
   LATHE_CHECK(variant != experiment.variants.end());
   for (const NamedParameters& entry : variant->tasks) {
     LATHE_TRY(const auto task, make_task(entry.name, entry.parameters));
-    run.tasks.push_back({{"name", entry.name},
-                         {"parameters", entry.parameters},
-                         {"preflight", measured["preflight"].value(entry.name, nlohmann::json())}});
+    run.tasks.push_back(
+        {{"name", entry.name},
+         {"parameters", entry.parameters},
+         {"preflight", member_or(measured["preflight"], entry.name, nlohmann::json())}});
     const auto ours = samples.find(entry.name);
     // What a failed task has left are the first of its samples, not a smaller data set.
     if (ours == samples.end() || has_failed(run, "task/" + entry.name)) continue;
@@ -152,7 +154,7 @@ Status finish_run(const Experiment& experiment, const RunFolder& folder,
   }
   if (folder.has("model/lathe.json")) {
     LATHE_TRY(const nlohmann::json checkpoint, folder.read("model/lathe.json"));
-    run.layers = checkpoint.value("layers", nlohmann::json::array());
+    run.layers = member_or(checkpoint, "layers", nlohmann::json::array());
   }
   return {};
 }

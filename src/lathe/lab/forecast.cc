@@ -31,10 +31,11 @@ Forecast::Forecast(const std::string& runs_folder) {
     const auto measured = folder.read("measured.json");
     if (!measured.ok() || !measured->is_object() || !measured->contains("timings")) continue;
     try {
-      const int64_t parameters = whole_or(*measured, "parameters", 0);
+      const int64_t parameters = member_or(*measured, "parameters", int64_t{0});
       if (parameters < 1 || parameters > kMostParameters) continue;
       for (const auto& t : measured->at("timings")) {
-        const int64_t samples = whole_or(t, "samples", 0), timed = whole_or(t, "timed", 1);
+        const int64_t samples = member_or(t, "samples", int64_t{0}),
+                      timed = member_or(t, "timed", int64_t{1});
         if (timed < 1) continue;
         timed_[t.at("name").get<std::string>()].push_back(
             {parameters, t.at("seconds").get<double>() / static_cast<double>(timed), samples});

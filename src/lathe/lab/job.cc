@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "lathe/base/log.h"
+#include "lathe/base/parse_json.h"
 #include "lathe/base/progress.h"
 #include "lathe/eval/overlap.h"
 #include "lathe/eval/task.h"
@@ -76,7 +77,7 @@ Status run_task(const Engine& engine, const nlohmann::json& entry, Job& job, Sta
     return {};
   }));
   // Prompts may be counted while the task runs; what it says now holds.
-  const nlohmann::json overlap = preflight.value("calibration_overlap", nlohmann::json());
+  const nlohmann::json overlap = member_or(preflight, "calibration_overlap", nlohmann::json());
   preflight = task->preflight();
   if (!overlap.is_null()) add_overlap(overlap, preflight);
   job.preflights[name] = std::move(preflight);
@@ -106,7 +107,7 @@ Status judge_tasks(const nlohmann::json& tasks, const EngineOptions& options,
       LATHE_TRY(all, folder.samples());
     }
     std::vector<Sample>& samples = all[name];
-    const size_t known = preflights[name].value("warnings", nlohmann::json::array()).size();
+    const size_t known = member_or(preflights[name], "warnings", nlohmann::json::array()).size();
     watch.phase(name + " judged", std::ssize(samples), false);
     if (const Status status = task->judge(samples, *ops, preflights[name]); !status.ok()) {
       preflights.erase(name);
@@ -130,7 +131,8 @@ Status judge_tasks(const nlohmann::json& tasks, const EngineOptions& options,
 void merge_rows(const nlohmann::json& measured, nlohmann::json& rows) {
   for (const auto& row : measured) {
     const auto same = [&](const nlohmann::json& old) {
-      return old.value("task", "") == row["task"] && old.value("metric", "") == row["metric"];
+      return member_or(old, "task", "") == row["task"] &&
+             member_or(old, "metric", "") == row["metric"];
     };
     const auto it = std::find_if(rows.begin(), rows.end(), same);
     if (row["task"] != "memory" || it == rows.end()) {
@@ -145,7 +147,7 @@ void merge_rows(const nlohmann::json& measured, nlohmann::json& rows) {
 // does not ask for the probe roofline, which measures more.
 void add_ceiling_shares(const Engine& engine, const nlohmann::json& job,
                         const nlohmann::json& parameters, std::vector<Measurement>& latency) {
-  const auto ceilings = ceilings_from_json(job.value("ceilings", nlohmann::json()));
+  const auto ceilings = ceilings_from_json(member_or(job, "ceilings", nlohmann::json()));
   const auto& probes = job["probes"];
   const bool asked = std::any_of(probes.begin(), probes.end(),
                                  [](const auto& p) { return p["name"] == "roofline"; });
@@ -195,7 +197,7 @@ Status run_job(const std::string& path) {
   options.math = Math::kExact;
   LATHE_TRY(Engine engine, open_engine(model_path, options));
   time("load", loading);
-  if (const double seconds = job.value("compress_seconds", 0.0); seconds > 0) {
+  if (const double seconds = member_or(job, "compress_seconds", 0.0); seconds > 0) {
     timings.push_back({{"name", "compress"}, {"seconds", seconds}});
   }
   // Started again after some of it failed, a run does that alone.
@@ -211,11 +213,11 @@ Status run_job(const std::string& path) {
     if (first) return true;
     const nlohmann::json failed_before = part("failures", nlohmann::json::array());
     return std::any_of(failed_before.begin(), failed_before.end(),
-                       [&](const auto& f) { return f.value("name", "") == name; });
+                       [&](const auto& f) { return member_or(f, "name", "") == name; });
   };
   LATHE_TRY(const SamplesByTask samples, folder.samples());
   std::optional<Overlap> calibration;
-  if (const std::string path = job.value("calibration", ""); !path.empty()) {
+  if (const std::string path = member_or(job, "calibration", ""); !path.empty()) {
     LATHE_TRY(calibration, Overlap::with(path));
   }
   LATHE_TRY(std::optional<SampleLog> log, SampleLog::open(folder));

@@ -36,8 +36,9 @@ std::string read_all(int descriptor) {
 Status told_error(const std::string& text, int exit_code) {
   const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) return failed("the run's process ended with code {}", exit_code);
-  const int64_t code = whole_or(json, "code", static_cast<int>(ErrorCode::kFailed));
-  return Error{static_cast<ErrorCode>(code), json.value("message", ""), json.value("hint", "")};
+  const auto code = member_or(json, "code", static_cast<int>(ErrorCode::kFailed));
+  return Error{static_cast<ErrorCode>(code), member_or(json, "message", ""),
+               member_or(json, "hint", "")};
 }
 
 }  // namespace

@@ -356,7 +356,7 @@ class Sweep {
       for (const auto& f : run.failures) {
         if (!run.error.empty()) run.error += "; ";
         run.error += f["name"].get<std::string>() + ": " + f["error"].get<std::string>();
-        no_room &= whole_or(f, "code", 0) == static_cast<int>(ErrorCode::kNoRoom);
+        no_room &= member_or(f, "code", int64_t{0}) == static_cast<int>(ErrorCode::kNoRoom);
       }
     }
     run.experiment["created"] = now_text();

@@ -94,7 +94,7 @@ std::string short_name(const MatrixInfo& info) {
 
 // The last part of the model's path.
 std::string name_of(const Analysis& analysis) {
-  const std::filesystem::path path(analysis.header["model"].value("path", ""));
+  const std::filesystem::path path(member_or(analysis.header["model"], "path", ""));
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
@@ -211,8 +211,9 @@ std::string analysis_html(const Analysis& analysis) {
       "perplexity unchanged {6:.4f}. The colour goes with the logarithm of the figure. "
       "Lathe {7}.</p>\n{8}{9}</body></html>\n",
       escaped(model), style, analysis.matrices.size(), columns.size(),
-      escaped(analysis.header["key"].value("method", "")), whole_or(analysis.header, "tokens", 0),
-      analysis.base_ppl, kVersion, inputs, sections);
+      escaped(member_or(analysis.header["key"], "method", "")),
+      member_or(analysis.header, "tokens", int64_t{0}), analysis.base_ppl, kVersion, inputs,
+      sections);
 }
 
 std::string analysis_markdown(const Analysis& analysis) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/lab/finish_run.h"
 
 namespace lathe {
@@ -155,7 +156,7 @@ Comparison compare_runs(std::vector<Run> runs) {
   if (out.headline.empty()) return out;
   std::vector<ParetoPoint> memory, speed;
   for (const Run& run : out.runs) {
-    const std::string group = run.model.is_object() ? run.model.value("path", "") : "";
+    const std::string group = run.model.is_object() ? member_or(run.model, "path", "") : "";
     const bool done = run.status != "failed";
     const auto quality = done ? signed_value(run, out.headline) : std::nullopt;
     memory.push_back({group, quality, signed_value(run, "weights_bytes")});

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/base/version.h"
 
 // web/dist/report.html as it stands, put into the program by the build (cmake/embed.cmake).
@@ -24,7 +25,7 @@ nlohmann::json report_data(const std::vector<Run>& runs, const std::string& titl
   }
   if (!runs.empty() && runs[0].experiment.is_object()) {
     data["experiment"] = runs[0].experiment;
-    data["created"] = runs[0].experiment.value("created", "");
+    data["created"] = member_or(runs[0].experiment, "created", "");
   }
   return data;
 }

@@ -1,4 +1,5 @@
 #include "lathe/report/table.h"
+#include "lathe/base/parse_json.h"
 
 #include <fmt/format.h>
 
@@ -98,11 +99,11 @@ std::vector<std::string> failures_of(const std::vector<Run>& runs) {
     if (run.status == "failed") add(run.id, "failed: " + run.error);
     if (run.status != "partial") continue;
     for (const auto& f : run.failures) {
-      std::string error = f.value("error", "");
+      std::string error = member_or(f, "error", "");
       // The name says already whose error it is.
       const size_t end = error.starts_with("task '") ? error.find("': ") : std::string::npos;
       if (end != std::string::npos) error.erase(0, end + 3);
-      add(run.id, fmt::format("failed in part: {}: {}", f.value("name", ""), error));
+      add(run.id, fmt::format("failed in part: {}: {}", member_or(f, "name", ""), error));
     }
   }
   std::vector<std::string> out;
@@ -304,7 +305,7 @@ std::string csv_rows(const std::vector<Run>& runs) {
       "run,model,variant,format,task,metric,value,low,high,n,unit,better,baseline_delta,delta_low,"
       "delta_high,verdict,test,p_value,p_holm,decisive_n,convention,status,unknown\n";
   for (const Run& run : runs) {
-    const std::string model = run.model.is_object() ? run.model.value("path", "") : "";
+    const std::string model = run.model.is_object() ? member_or(run.model, "path", "") : "";
     if (run.status == "failed") {
       out += fmt::format("{},{},{},,,,,,,,,,,,,,,,,,,{},\n", csv_field(run.id), csv_field(model),
                          csv_field(run.variant), csv_field(run.status));
@@ -318,8 +319,8 @@ std::string csv_rows(const std::vector<Run>& runs) {
           m.metric, reason ? "" : fmt::format("{}", m.value), csv_number(m.low), csv_number(m.high),
           m.n, m.unit, m.better, csv_number(m.baseline_delta), csv_number(m.delta_low),
           csv_number(m.delta_high), m.verdict, m.test, csv_number(m.p_value), csv_number(m.p_holm),
-          m.decisive_n ? fmt::format("{}", *m.decisive_n) : "", m.extra.value("convention", ""),
-          run.status, csv_field(reason.value_or("")));
+          m.decisive_n ? fmt::format("{}", *m.decisive_n) : "",
+          member_or(m.extra, "convention", ""), run.status, csv_field(reason.value_or("")));
     }
   }
   return out;
@@ -329,7 +330,7 @@ std::string jsonl_rows(const std::vector<Run>& runs) {
   std::string out;
   for (const Run& run : runs) {
     nlohmann::json about = {{"run", run.id}, {"status", run.status}};
-    if (run.model.is_object()) about["model"] = run.model.value("path", "");
+    if (run.model.is_object()) about["model"] = member_or(run.model, "path", "");
     if (!run.error.empty()) about["error"] = run.error;
     const auto add = [&](nlohmann::json row) {
       row.update(about);
@@ -350,7 +351,7 @@ std::string terminal_rows(const std::vector<Measurement>& measurements, bool col
                   {"unit", kBold},
                   {"n", kBold}});
   for (const Measurement& m : measurements) {
-    const std::string convention = m.extra.value("convention", "");
+    const std::string convention = member_or(m.extra, "convention", "");
     const bool bytes = m.unit == "bytes";
     rows.push_back(
         {{m.task, ""},

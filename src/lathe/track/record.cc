@@ -64,7 +64,7 @@ void flatten(const std::string& prefix, const nlohmann::json& value, NamedTexts&
 void add_results(const Run& run, std::vector<TrackedMetric>& out) {
   for (const Measurement& m : run.results) {
     if (m.extra.contains("unknown")) continue;  // a reason instead of a number
-    const std::string convention = m.extra.value("convention", "");
+    const std::string convention = member_or(m.extra, "convention", "");
     const std::string key =
         safe_key(m.task + "/" + m.metric + (convention.empty() ? "" : "." + convention));
     const auto add = [&](const char* suffix, const std::optional<double>& value) {
@@ -105,7 +105,7 @@ Status add_series(const Run& run, const RunFolder& folder, std::vector<TrackedMe
   }
   if (folder.has("memory.json")) {
     LATHE_TRY(const auto memory, folder.read("memory.json"));
-    const auto points = memory.value("points", nlohmann::json::array());
+    const auto points = member_or(memory, "points", nlohmann::json::array());
     for (const auto& point : points) {
       if (!point.is_array() || point.size() < 2 || !point[0].is_number() || !point[1].is_number())
         continue;
@@ -148,7 +148,7 @@ Result<SweepRecord> sweep_record(const std::string& folder, const nlohmann::json
   sweep.started_ms = std::strtoll(text.c_str() + space, nullptr, 10);
   sweep.folder = folder;
   const nlohmann::json facts = experiment.is_object() ? experiment : nlohmann::json::object();
-  sweep.name = facts.value("name", "lathe");
+  sweep.name = member_or(facts, "name", "lathe");
   for (const char* key : {"baseline", "seed"}) {
     if (facts.contains(key)) sweep.params.emplace_back(key, text_of(facts[key]));
   }
@@ -179,8 +179,8 @@ Result<RunRecord> read_record(const SweepRecord& sweep, const Run& run) {
       return bad_input("{}: '{}' is no whole number", run.folder, key);
     }
   }
-  r.ended_ms = whole_or(facts, "ended_ms", now_ms());
-  r.started_ms = whole_or(facts, "started_ms", r.ended_ms);
+  r.ended_ms = member_or(facts, "ended_ms", now_ms());
+  r.started_ms = member_or(facts, "started_ms", r.ended_ms);
 
   r.params.emplace_back("variant", run.variant);
   r.params.emplace_back("baseline", run.baseline);
@@ -189,8 +189,8 @@ Result<RunRecord> read_record(const SweepRecord& sweep, const Run& run) {
   flatten("recipe", run.recipe, r.params);
   if (run.tasks.is_array()) {
     for (const auto& task : run.tasks) {
-      flatten("task." + task.value("name", ""), task.value("parameters", nlohmann::json()),
-              r.params);
+      flatten("task." + member_or(task, "name", ""),
+              member_or(task, "parameters", nlohmann::json()), r.params);
     }
   }
   NamedTexts environment;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lathe/base/parse_json.h"
 #include "lathe/eval/data/row_prompts.h"
 #include "lathe/eval/metrics/python_text.h"
 #include "lathe/eval/tasks/generation_task.h"
@@ -17,19 +18,19 @@ using Spec = std::shared_ptr<const TaskSpec>;
 
 PromptOptions prompt_options(const nlohmann::json& parameters) {
   PromptOptions out;
-  out.data = parameters.value("data", "");
-  out.shots_data = parameters.value("shots_data", "");
-  out.prompt = parameters.value("prompt", "");
-  out.limit = parameters.value("limit", int64_t{0});
-  out.shots = parameters.value("shots", int64_t{0});
-  out.chat = parameters.value("chat", false);
+  out.data = member_or(parameters, "data", "");
+  out.shots_data = member_or(parameters, "shots_data", "");
+  out.prompt = member_or(parameters, "prompt", "");
+  out.limit = member_or(parameters, "limit", int64_t{0});
+  out.shots = member_or(parameters, "shots", int64_t{0});
+  out.chat = member_or(parameters, "chat", false);
   return out;
 }
 
 nlohmann::json extra_of(const TaskSpec& spec, const nlohmann::json& parameters) {
   nlohmann::json extra = {{"task_version", spec.version}};
   if (parameters.contains("shots")) extra["shots"] = parameters["shots"];
-  if (parameters.value("chat", false)) extra["chat"] = true;
+  if (member_or(parameters, "chat", false)) extra["chat"] = true;
   return extra;
 }
 

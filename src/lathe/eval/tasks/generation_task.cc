@@ -1,5 +1,6 @@
 #include "lathe/eval/tasks/generation_task.h"
 
+#include "lathe/base/parse_json.h"
 #include "lathe/eval/coherence.h"
 #include "lathe/eval/tasks/prompt.h"
 
@@ -69,7 +70,7 @@ Status GenerationTask::judge(std::span<Sample> samples, Ops& ops, nlohmann::json
   if (!files) return {};  // said by prepare()
   std::vector<ComparedTexts> texts;
   for (Sample& sample : samples) {
-    const auto text_of = [&](const char* key) { return sample.detail.value(key, std::string()); };
+    const auto text_of = [&](const char* key) { return member_or(sample.detail, key, ""); };
     const std::string own = text_of("own_prompt");
     for (auto& [row, answer] : compared(text_of("prediction"))) {
       texts.push_back({&sample, row, own.empty() ? text_of("prompt") : own, answer});

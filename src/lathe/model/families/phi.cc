@@ -12,7 +12,13 @@ namespace {
 int64_t rotary_of(ConfigReader& reader, int64_t head_size, double by_default) {
   double share = reader.number("partial_rotary_factor", by_default);
   if (const auto* parameters = reader.object("rope_parameters")) {
-    share = parameters->value("partial_rotary_factor", share);
+    ConfigReader inner(*parameters);
+    share = inner.number("partial_rotary_factor", share);
+    if (!inner.status().ok()) reader.fail(inner.status().error());
+  }
+  if (!(share >= 0 && share <= 1)) {
+    reader.fail(bad_input("'partial_rotary_factor' must be between 0 and 1, found {}", share));
+    return 0;
   }
   return static_cast<int64_t>(static_cast<double>(head_size) * share);
 }
