@@ -1,29 +1,17 @@
 #include "lathe/base/bytes.h"
 
-#include <sys/mman.h>
-
 #include <cstring>
-#include <new>
 
 #include "lathe/base/check.h"
+#include "lathe/base/large_block.h"
 
 namespace lathe {
 
-namespace {
-
-// Blocks of this size lie in huge pages: handing out small ones takes the system longer than it
-// takes to fill them.
-constexpr size_t kHugePage = size_t{2} << 20, kLarge = 2 * kHugePage;
-
-}  // namespace
-
 Bytes Bytes::allocate(size_t size, uint8_t** writable) {
-  const std::align_val_t alignment{size >= kLarge ? kHugePage : 64};
-  auto* data = static_cast<uint8_t*>(::operator new(size ? size : 1, alignment));
-  if (size >= kLarge) ::madvise(data, size / kHugePage * kHugePage, MADV_HUGEPAGE);
+  auto* data = static_cast<uint8_t*>(allocate_block(size));
   std::memset(data, 0, size);
   std::shared_ptr<const void> owner(
-      data, [alignment](const void* p) { ::operator delete(const_cast<void*>(p), alignment); });
+      data, [size](const void* p) { free_block(const_cast<void*>(p), size); });
   *writable = data;
   return Bytes(data, size, std::move(owner));
 }

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <new>
 #include <vector>
+
+#include "lathe/base/large_block.h"
 
 namespace lathe {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
 constexpr size_t kKeptBlocks = 64;
 // What a prompt of 512 tokens needs at once in a model of a billion weights: its pages are given
 // and cleared once, not in every layer.
@@ -33,7 +33,7 @@ struct Block {
 class Cache {
  public:
   ~Cache() {
-    for (const Block& b : blocks_) free_block(b);
+    for (const Block& b : blocks_) release(b);
     gone_ = true;
   }
 
@@ -47,7 +47,7 @@ class Cache {
     }
     if (best == blocks_.end()) {
       count(bytes);
-      return {static_cast<float*>(::operator new(static_cast<size_t>(bytes), kAlignment)), bytes};
+      return {static_cast<float*>(allocate_block(static_cast<size_t>(bytes))), bytes};
     }
     const Block block = *best;
     blocks_.erase(best);
@@ -57,7 +57,7 @@ class Cache {
 
   void give(Block block) {
     if (gone_ || blocks_.size() >= kKeptBlocks || kept_bytes_ + block.bytes > kKeptBytes) {
-      free_block(block);
+      release(block);
       return;
     }
     blocks_.push_back(block);
@@ -65,9 +65,9 @@ class Cache {
   }
 
  private:
-  static void free_block(const Block& block) {
+  static void release(const Block& block) {
     count(-block.bytes);
-    ::operator delete(block.data, kAlignment);
+    free_block(block.data, static_cast<size_t>(block.bytes));
   }
 
   std::vector<Block> blocks_;

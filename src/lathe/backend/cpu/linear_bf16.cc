@@ -23,7 +23,7 @@ int64_t panels_of(const CpuPacked& w) { return (w.rows() + kPanel - 1) / kPanel;
 
 struct Chunk {
   int64_t first, tokens;  // of x
-  const uint16_t* x;      // [token blocks][K / 32][16][32]
+  const uint16_t* x;      // [slabs][token blocks][tiles of the slab][16][32]
 };
 
 // Panels [begin, end) of one product with all tokens of the chunk.
@@ -31,7 +31,6 @@ void task(const Kernels& kernels, const FastKernels& fast, const Product& p, con
           int64_t begin, int64_t end) {
   const PackedView& v = *p.weight->view();
   Expanded expanded(kernels, v);
-  const int64_t columns = round_up(v.cols, kTileDepth);
   const int64_t blocks = (chunk.tokens + kTileTokens - 1) / kTileTokens;
   auto* decoded = reinterpret_cast<uint32_t*>(scratch(Slot::kTile, kSlab * kPanel));
   float* sums = scratch(Slot::kOutput, blocks * round_up(end - begin, 2) * kTileTokens * kPanel);
@@ -55,8 +54,8 @@ void task(const Kernels& kernels, const FastKernels& fast, const Product& p, con
       }
       b.panels = static_cast<int32_t>(panels);
       b.tiles = (k1 - k0 + kTileDepth - 1) / kTileDepth;
-      b.x = chunk.x + k0 * kTileTokens;
-      b.block_stride = columns * kTileTokens;
+      b.x = chunk.x + k0 * blocks * kTileTokens;
+      b.block_stride = b.tiles * kTileDepth * kTileTokens;
       b.tokens = chunk.tokens;
       b.sums = sums + (panel - begin) * blocks * kTileTokens * kPanel;
       b.first = k0 == 0;
@@ -97,9 +96,12 @@ void multiply_bf16(const Kernels& kernels, const FastKernels& fast, ThreadPool& 
     pool.parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         const int64_t t = b * kTileTokens;
-        fast.round_bf16(x.row(first + t), x.cols(),
-                        std::min<int64_t>(kTileTokens, chunk.tokens - t), x.cols(),
-                        rounded + t * columns);
+        for (int64_t k0 = 0; k0 < x.cols(); k0 += kSlab) {
+          const int64_t slab = std::min(kSlab, columns - k0);
+          fast.round_bf16(
+              x.row(first + t) + k0, x.cols(), std::min<int64_t>(kTileTokens, chunk.tokens - t),
+              std::min(kSlab, x.cols() - k0), rounded + k0 * blocks * kTileTokens + t * slab);
+        }
       }
     });
     for_each_task(pool, static_cast<int64_t>(tasks.size()), [&](int64_t i) {

@@ -2,15 +2,15 @@
 
 #include <array>
 #include <memory>
-#include <new>
+
+#include "lathe/base/large_block.h"
 
 namespace lathe::cpu {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
-
 struct Free {
-  void operator()(float* p) const { ::operator delete[](p, kAlignment); }
+  size_t bytes = 0;
+  void operator()(float* p) const { free_block(p, bytes); }
 };
 
 struct Buffer {
@@ -26,7 +26,8 @@ float* scratch(Slot slot, int64_t floats) {
   if (b.floats < floats) {
     b.data.reset();
     b.floats = 0;
-    b.data.reset(new (kAlignment) float[static_cast<size_t>(floats)]);
+    const size_t bytes = static_cast<size_t>(floats) * sizeof(float);
+    b.data = {static_cast<float*>(allocate_block(bytes)), Free{bytes}};
     b.floats = floats;
   }
   return b.data.get();
