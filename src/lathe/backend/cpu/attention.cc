@@ -11,12 +11,13 @@
 namespace lathe::cpu {
 namespace {
 
-constexpr int64_t kKeyBlock = 64;  // keys of one step of the softmax
+constexpr int64_t kKeyBlock = 128;  // keys of one step of the softmax
 // The same for few rows, whose step costs as much as many's.
 constexpr int64_t kLongBlock = KvProducts::kMost;
 constexpr int64_t kFewRows = 16;
-constexpr int64_t kQueryRows = 48;  // query rows (tokens × heads of a group) of a task, about
-constexpr int64_t kKeyRun = 1024;   // keys of a task, when there are few queries
+// Query rows (tokens × heads of a group) of a task, about. Tiles take 32 at once.
+constexpr int64_t kQueryRows = 64;
+constexpr int64_t kKeyRun = 1024;  // keys of a task, when there are few queries
 // Multiply-adds of a task below which another thread is not worth waking: about 2 µs.
 constexpr int64_t kTaskWork = 1 << 16;
 constexpr float kNothing = -3.0e38f;  // maximum of no scores
@@ -122,7 +123,7 @@ void attend_floats(const Context& c, const Task& task, const Rows& rows) {
   const int64_t padded = cache.shape().value_stride();
   const int64_t block = rows.count <= kFewRows ? kLongBlock : kKeyBlock;
   float* scores = scratch(Slot::kScores, rows.count * block);
-  const KvProducts products(c.kernels, cache, c.layer, task.head, rows.queries, rows.count);
+  const KvProducts products(c.kernels, c.fast, cache, c.layer, task.head, rows.queries, rows.count);
   for (int64_t begin = task.begin; begin < task.end; begin += block) {
     const int64_t count = std::min(block, task.end - begin);
     const int64_t columns = (count + kPanel - 1) / kPanel * kPanel;

@@ -3,6 +3,7 @@
 #include "lathe/backend/cpu/kernel_bf16_avx512.h"
 #include "lathe/backend/cpu/kernel_ints_amx.h"
 #include "lathe/backend/cpu/kernel_kv_amx.h"
+#include "lathe/backend/cpu/kernel_kv_tiles.h"
 #include "lathe/backend/cpu/kernel_sparse_avx512.h"
 
 namespace lathe::cpu {
@@ -112,7 +113,7 @@ void attend_int8_tiled(const KvAttention* a) noexcept {
 }  // namespace
 
 extern const FastKernels kAmxFast;
-const FastKernels kAmxFast = {quantize,         multiply_codes_tiled, multiply_sparse, decode_bf16,
-                              round_bf16,       multiply_bf16,        nullptr,         nullptr,
-                              attend_int8_tiled};
+const FastKernels kAmxFast = {quantize,          multiply_codes_tiled, multiply_sparse, decode_bf16,
+                              round_bf16,        multiply_bf16,        nullptr,         nullptr,
+                              attend_int8_tiled, multiply_kv_tiles};
 }  // namespace lathe::cpu

@@ -5,7 +5,7 @@
 
 namespace lathe::cpu {
 extern const FastKernels kAvx2Fast;
-const FastKernels kAvx2Fast = {quantize,    multiply_codes, nullptr,
-                               nullptr,     nullptr,        nullptr,
-                               round_bytes, multiply_bytes, attend_int8<LaneProduct>};
+const FastKernels kAvx2Fast = {
+    quantize,       multiply_codes,           nullptr, nullptr, nullptr, nullptr, round_bytes,
+    multiply_bytes, attend_int8<LaneProduct>, nullptr};
 }  // namespace lathe::cpu

@@ -71,7 +71,7 @@ void multiply_bf16(const Bf16Product* p) noexcept {
 }  // namespace
 
 extern const FastKernels kAvx512Fast;
-const FastKernels kAvx512Fast = {quantize,    multiply_codes, multiply_sparse,
-                                 decode_bf16, round_bf16,     multiply_bf16,
-                                 round_bytes, multiply_bytes, attend_int8<LaneProduct>};
+const FastKernels kAvx512Fast = {
+    quantize,    multiply_codes, multiply_sparse,          decode_bf16, round_bf16, multiply_bf16,
+    round_bytes, multiply_bytes, attend_int8<LaneProduct>, nullptr};
 }  // namespace lathe::cpu

@@ -105,7 +105,7 @@ struct Stream {
         next = then;
         end = then = last;
       }
-      prefetch(next);
+      prefetch_far(next);
     }
   }
 };

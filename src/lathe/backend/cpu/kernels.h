@@ -282,7 +282,15 @@ struct FastKernels {
   // Queries and weights of the values in 15 bits, the latter with a scale per row and block. Rows
   // do not depend on each other.
   void (*attend_int8)(const KvAttention* a) noexcept;
+  // As Kernels::multiply_kv() for many rows and floats, or null: with 16 bits of each. `memory`:
+  // kv_tile_dwords(rows, depth), aligned to 64 bytes.
+  void (*multiply_kv)(const KvTile* tile, const float* x, int64_t ldx, float* y, int64_t ldy,
+                      int64_t rows, bool accumulate, uint32_t* memory) noexcept;
 };
+constexpr int64_t kv_tile_dwords(int64_t rows, int64_t depth) {
+  return ((rows + kTileTokens - 1) / kTileTokens + 2) * ((depth + kTileDepth - 1) / kTileDepth) *
+         512;
+}
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)

@@ -8,6 +8,8 @@ namespace lathe::cpu {
 namespace {
 
 constexpr int64_t kRun = KvCache::kValueRun;
+// From so many rows on, tiles pay for splitting the cache's floats.
+constexpr int64_t kTileRows = 16;
 
 KvCode code_of(KvType type) {
   switch (type) {
@@ -26,9 +28,10 @@ KvCode code_of(KvType type) {
 
 }  // namespace
 
-KvProducts::KvProducts(const Kernels& kernels, const KvCache& cache, int64_t layer, int64_t head,
-                       const float* queries, int64_t rows)
+KvProducts::KvProducts(const Kernels& kernels, const FastKernels* fast, const KvCache& cache,
+                       int64_t layer, int64_t head, const float* queries, int64_t rows)
     : kernels_(kernels),
+      fast_(fast && fast->multiply_kv && rows >= kTileRows ? fast : nullptr),
       cache_(cache),
       layer_(layer),
       head_(head),
@@ -37,6 +40,11 @@ KvProducts::KvProducts(const Kernels& kernels, const KvCache& cache, int64_t lay
 
 void KvProducts::multiply(const KvTile& tile, const float* x, int64_t ldx, float* y, int64_t ldy,
                           bool accumulate) const {
+  if (fast_ && tile.code != KvCode::kInt8) {
+    auto* memory =
+        reinterpret_cast<uint32_t*>(scratch(Slot::kCodes, kv_tile_dwords(rows_, tile.depth)));
+    return fast_->multiply_kv(&tile, x, ldx, y, ldy, rows_, accumulate, memory);
+  }
   kernels_.multiply_kv(&tile, x, ldx, y, ldy, rows_, accumulate);
 }
 

@@ -9,9 +9,10 @@ namespace lathe::cpu {
 class KvProducts {
  public:
   static constexpr int64_t kMost = 256;  // positions of one call
-  // queries [rows][D] must outlive this. Uses the slots kTile and kValues of this thread.
-  KvProducts(const Kernels& kernels, const KvCache& cache, int64_t layer, int64_t head,
-             const float* queries, int64_t rows);
+  // queries [rows][D] must outlive this. Uses the slots kTile, kValues and kCodes of this thread.
+  // `fast`: for many rows, or null.
+  KvProducts(const Kernels& kernels, const FastKernels* fast, const KvCache& cache, int64_t layer,
+             int64_t head, const float* queries, int64_t rows);
 
   // scores[r·ld + j] = query r · key begin + j for j < count, and anything up to the next multiple
   // of 16; begin is a multiple of 64, count at most kMost.
@@ -26,6 +27,7 @@ class KvProducts {
   PackedView int4_block(bool keys, int64_t position) const;
 
   const Kernels& kernels_;
+  const FastKernels* fast_;
   const KvCache& cache_;
   int64_t layer_, head_, rows_;
   const float* queries_;

@@ -172,6 +172,8 @@ LANE I exponent_of(F x) {
           _mm256_srli_epi32(_mm256_castps_si256(x.b), 23)};
 }
 LANE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+// Into the second-level cache.
+LANE void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 LANE void transpose8(__m256 (&r)[8]) {
   __m256 t[8];

@@ -101,6 +101,8 @@ LANE F load_e4m3(const void* p) {
 // The exponent's bits of a positive float.
 LANE I exponent_of(F x) { return {_mm512_srli_epi32(_mm512_castps_si512(x.v), 23)}; }
 LANE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+// Into the second-level cache.
+LANE void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
 // r[i] lane j ← r[j] lane i.
 LANE void transpose16(F (&r)[16]) {

@@ -174,6 +174,7 @@ LANE I exponent_of(const F& x) {
   return shift_right<23>(r);
 }
 LANE void prefetch(const void*) {}
+LANE void prefetch_far(const void*) {}
 
 LANE void transpose16(F (&r)[16]) {
   float t[16][16];
