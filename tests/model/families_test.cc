@@ -177,8 +177,8 @@ TEST(FamilyConfig, AShareOfTheHeadThatIsNoShareIsAnErrorThatNamesItsKey) {
       read_text(test::source_file("tests/golden/families/phi2/config.json")).value());
   const Family* phi = family_of_model_type("phi").value();
   ASSERT_TRUE(phi->from_config(config).ok());
-  for (const nlohmann::json share : {nlohmann::json("half"), nlohmann::json(1e300),
-                                     nlohmann::json(-0.5), nlohmann::json::array()}) {
+  for (const nlohmann::json& share : {nlohmann::json("half"), nlohmann::json(1e300),
+                                      nlohmann::json(-0.5), nlohmann::json::array()}) {
     auto outside = config, inside = config;
     outside.erase("rope_parameters");
     outside["partial_rotary_factor"] = share;
