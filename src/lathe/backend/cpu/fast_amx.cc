@@ -9,16 +9,14 @@
 namespace lathe::cpu {
 namespace {
 
-// Tiles 0–3 hold sums (2 blocks of 16 tokens × 2 panels), 4 and 5 tokens, 6 and 7 weights.
-const TileConfig kWholeTiles;
-
-// Results of a panel fill cache lines of y, which are then written without being read before: they
-// are far apart, and waiting for them took a fifth of the time.
+// Whether results fill cache lines of y, which are then written without being read before: they are
+// far apart, so that each would be waited for (docs/performance.md, prefill in tiles).
 bool lines_are_whole(const Bf16Product* p, int64_t tokens, int64_t panels) {
   const uintptr_t places = reinterpret_cast<uintptr_t>(p->y) | static_cast<uintptr_t>(p->ldy * 4);
   return tokens <= p->tokens && panels * kPanel <= p->rows && places % 64 == 0;
 }
 
+// Tiles 0–3 hold sums (2 blocks of 16 tokens × 2 panels), 4 and 5 tokens, 6 and 7 weights.
 // Tokens are read past the first-level cache, in which the weights stay for those that follow.
 template <int kBlocks, int kPanels>
 void bf16_blocks(const Bf16Product* p, int64_t block) noexcept {
@@ -65,20 +63,16 @@ void bf16_blocks(const Bf16Product* p, int64_t block) noexcept {
   TILE_FENCE();
   if (!p->last) return;
   const int64_t first = block * kTileTokens;
-  if (lines_are_whole(p, first + kBlocks * kTileTokens, kPanels)) {
-    for (int64_t t = 0; t < kBlocks * kTileTokens; ++t) {
-      float* y = p->y + (first + t) * p->ldy;
-      for (int64_t n = 0; n < kPanels; ++n) {
-        F v = load(results + t / 16 * 512 + n * 256 + t % 16 * kPanel);
-        if (p->bias) v = add(v, load(p->bias + n * kPanel));
-        _mm512_stream_ps(y + n * kPanel, v.v);
-      }
-    }
-    return;
-  }
+  const bool whole = lines_are_whole(p, first + kBlocks * kTileTokens, kPanels);
   for (int64_t t = 0; t < kBlocks * kTileTokens; ++t) {
     for (int64_t n = 0; n < kPanels; ++n) {
-      finish(p, first + t, n, load(results + t / 16 * 512 + n * 256 + t % 16 * kPanel));
+      F v = load(results + t / 16 * 512 + n * 256 + t % 16 * kPanel);
+      if (!whole) {
+        finish(p, first + t, n, v);
+        continue;
+      }
+      if (p->bias) v = add(v, load(p->bias + n * kPanel));
+      _mm512_stream_ps(p->y + (first + t) * p->ldy + n * kPanel, v.v);
     }
   }
 }

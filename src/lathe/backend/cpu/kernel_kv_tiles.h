@@ -26,9 +26,8 @@ void split_lanes(const KvTile& t, int64_t panel, int64_t k, uint32_t* to) {
     const F a = k < t.depth ? load_kv<kCode, 0>(t, panel, k) : zero();
     const F b = k + 1 < t.depth ? load_kv<kCode, 0>(t, panel, k + 1) : zero();
     const F a_high = high_part(a), b_high = high_part(b);
-    store_int(reinterpret_cast<int32_t*>(to), pair_of(a_high, b_high));
-    store_int(reinterpret_cast<int32_t*>(to + kSplitDwords / 2),
-              pair_of(sub(a, a_high), sub(b, b_high)));
+    _mm512_store_si512(to, pair_of(a_high, b_high).v);
+    _mm512_store_si512(to + kSplitDwords / 2, pair_of(sub(a, a_high), sub(b, b_high)).v);
   }
 }
 
@@ -47,6 +46,20 @@ void split_rows(const float* x, int64_t ldx, int64_t rows, int64_t n, uint32_t* 
   }
 }
 
+// One product of each pair of tiles; those of the lanes are loaded, or still there.
+template <int kBlocks, int kPanels, bool kLoadLanes>
+LANE void add_tiles(const uint32_t* x, const uint32_t* x1, const uint32_t* lanes,
+                    const uint32_t* lanes1) {
+  _tile_loadd(4, x, 64);
+  if constexpr (kLoadLanes) _tile_loadd(6, lanes, 64);
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (kLoadLanes && kPanels == 2) _tile_loadd(7, lanes1, 64);
+  if constexpr (kPanels == 2) _tile_dpbf16ps(1, 4, 7);
+  if constexpr (kBlocks == 2) _tile_loadd(5, x1, 64);
+  if constexpr (kBlocks == 2) _tile_dpbf16ps(2, 5, 6);
+  if constexpr (kBlocks == 2 && kPanels == 2) _tile_dpbf16ps(3, 5, 7);
+}
+
 // Sums of kBlocks × 16 rows and kPanels × 16 lanes: [block][panel][16][16]. Tiles as in
 // bf16_blocks().
 template <int kBlocks, int kPanels, bool kLowLanes>
@@ -58,29 +71,10 @@ void multiply_split(const uint32_t* x, const uint32_t* lanes, int64_t steps, flo
   _tile_zero(2);
   _tile_zero(3);
   for (int64_t k = 0; k < steps * kSplitDwords; k += kSplitDwords) {
-    _tile_loadd(4, x + k, 64);
-    _tile_loadd(6, lanes + k, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kPanels == 2) _tile_loadd(7, lanes1 + k, 64);
-    if constexpr (kPanels == 2) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (kBlocks == 2) _tile_loadd(5, x1 + k, 64);
-    if constexpr (kBlocks == 2) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (kBlocks == 2 && kPanels == 2) _tile_dpbf16ps(3, 5, 7);
-    _tile_loadd(4, x + k + kLow, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kPanels == 2) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (kBlocks == 2) _tile_loadd(5, x1 + k + kLow, 64);
-    if constexpr (kBlocks == 2) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (kBlocks == 2 && kPanels == 2) _tile_dpbf16ps(3, 5, 7);
+    add_tiles<kBlocks, kPanels, true>(x + k, x1 + k, lanes + k, lanes1 + k);
+    add_tiles<kBlocks, kPanels, false>(x + k + kLow, x1 + k + kLow, nullptr, nullptr);
     if constexpr (kLowLanes) {
-      _tile_loadd(4, x + k, 64);
-      _tile_loadd(6, lanes + k + kLow, 64);
-      _tile_dpbf16ps(0, 4, 6);
-      if constexpr (kPanels == 2) _tile_loadd(7, lanes1 + k + kLow, 64);
-      if constexpr (kPanels == 2) _tile_dpbf16ps(1, 4, 7);
-      if constexpr (kBlocks == 2) _tile_loadd(5, x1 + k, 64);
-      if constexpr (kBlocks == 2) _tile_dpbf16ps(2, 5, 6);
-      if constexpr (kBlocks == 2 && kPanels == 2) _tile_dpbf16ps(3, 5, 7);
+      add_tiles<kBlocks, kPanels, true>(x + k, x1 + k, lanes + k + kLow, lanes1 + k + kLow);
     }
   }
   _tile_stored(0, sums, 64);
@@ -134,9 +128,8 @@ void kv_tiles(const KvTile& t, const float* x, int64_t ldx, float* y, int64_t ld
 
 void multiply_kv_tiles(const KvTile* t, const float* x, int64_t ldx, float* y, int64_t ldy,
                        int64_t rows, bool accumulate, uint32_t* memory) noexcept {
-  static const TileConfig kWhole;
   TILE_FENCE();
-  _tile_loadconfig(&kWhole);
+  _tile_loadconfig(&kWholeTiles);
   if (t->code == KvCode::kF32) {
     kv_tiles<KvCode::kF32>(*t, x, ldx, y, ldy, rows, accumulate, memory);
   } else if (t->code == KvCode::kF16) {

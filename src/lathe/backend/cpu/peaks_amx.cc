@@ -6,13 +6,10 @@
 namespace lathe::cpu {
 namespace {
 
-// Constant, and so in memory whole: GCC before 13 believes that ldtilecfg reads eight bytes, and
-// drops what else a function has written.
-const TileConfig kConfig;
 const uint8_t kZeros[16 * 64] = {};
 
 void begin() {
-  _tile_loadconfig(&kConfig);
+  _tile_loadconfig(&kWholeTiles);
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);

@@ -16,6 +16,9 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 static_assert(sizeof(TileConfig) == 64);
+// Constant, and so in memory whole: GCC before 13 believes that ldtilecfg reads eight bytes, and
+// drops what else a function has written.
+const TileConfig kWholeTiles;
 
 }  // namespace
 }  // namespace lathe::cpu
