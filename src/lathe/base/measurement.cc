@@ -1,10 +1,11 @@
 #include "lathe/base/measurement.h"
-#include "lathe/base/parse_json.h"
 
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <string_view>
+
+#include "lathe/base/parse_json.h"
 
 namespace lathe {
 namespace {

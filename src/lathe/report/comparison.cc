@@ -156,7 +156,7 @@ Comparison compare_runs(std::vector<Run> runs) {
   if (out.headline.empty()) return out;
   std::vector<ParetoPoint> memory, speed;
   for (const Run& run : out.runs) {
-    const std::string group = run.model.is_object() ? member_or(run.model, "path", "") : "";
+    const std::string group = member_or(run.model, "path", "");
     const bool done = run.status != "failed";
     const auto quality = done ? signed_value(run, out.headline) : std::nullopt;
     memory.push_back({group, quality, signed_value(run, "weights_bytes")});

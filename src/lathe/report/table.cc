@@ -1,11 +1,12 @@
 #include "lathe/report/table.h"
-#include "lathe/base/parse_json.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+
+#include "lathe/base/parse_json.h"
 
 namespace lathe {
 namespace {
@@ -305,7 +306,7 @@ std::string csv_rows(const std::vector<Run>& runs) {
       "run,model,variant,format,task,metric,value,low,high,n,unit,better,baseline_delta,delta_low,"
       "delta_high,verdict,test,p_value,p_holm,decisive_n,convention,status,unknown\n";
   for (const Run& run : runs) {
-    const std::string model = run.model.is_object() ? member_or(run.model, "path", "") : "";
+    const std::string model = member_or(run.model, "path", "");
     if (run.status == "failed") {
       out += fmt::format("{},{},{},,,,,,,,,,,,,,,,,,,{},\n", csv_field(run.id), csv_field(model),
                          csv_field(run.variant), csv_field(run.status));
