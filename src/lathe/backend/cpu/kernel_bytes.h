@@ -4,6 +4,7 @@
 #pragma once
 
 #include "lathe/backend/cpu/kernel_ints.h"
+#include "lathe/backend/cpu/kernel_unrolled.h"
 
 namespace lathe::cpu {
 namespace {
@@ -66,23 +67,6 @@ void round_bytes(const float* x, int64_t ldx, int64_t tokens, int64_t block,
 }
 
 // ---- products ---------------------------------------------------------------------------------
-
-// fn(Index<0>) … fn(Index<kCount − 1>). GCC keeps an array in registers only where its indices are
-// constants before it unrolls loops.
-template <int kValue>
-struct Index {
-  static constexpr int kIndex = kValue;
-  // An index is written as a number. NOLINTNEXTLINE(google-explicit-constructor)
-  LANE_MEMBER constexpr operator int() const { return kValue; }
-};
-template <int kCount, int kFirst = 0, typename Fn>
-LANE void unrolled(const Fn& fn) {
-  if constexpr (kFirst < kCount) {
-    fn(Index<kFirst>{});
-    unrolled<kCount, kFirst + 1>(fn);
-  }
-}
-#define UNROLLED __attribute__((always_inline))
 
 template <Codes kCodes, int kHigh, bool kBook, int kPanels, int kTokens>
 struct BytesTile {

@@ -130,6 +130,14 @@ LANE F super_of(const PackedView* w, int64_t at) {
   return zero();
 }
 
+// kSuper: what the groups of a super-block have in common, times the scale of x there.
+LANE F super_scale(const PackedView* w, int64_t at, float x_scale) {
+  return mul(load_f16(w->super_scales + at), set1(x_scale));
+}
+LANE F super_min(const PackedView* w, int64_t at) {
+  return sub(zero(), load_f16(w->super_mins + at));
+}
+
 template <Scales kKind>
 LANE F group_scale_of(const PackedView* w, int64_t panel, int64_t g) {
   F super = zero();

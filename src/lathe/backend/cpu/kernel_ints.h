@@ -6,7 +6,7 @@
 // the second half is free as long as the codes come from memory.
 #pragma once
 
-#include "lathe/backend/cpu/kernel_ints_row.h"
+#include "lathe/backend/cpu/kernel_ints_supers.h"
 
 namespace lathe::cpu {
 namespace {
@@ -15,53 +15,70 @@ namespace {
 
 constexpr float kQuantMost = 127 * 128 + 63;
 
-// Bytes behind `cols` are zero before and stay so.
-void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
+// The largest magnitude of columns [from, to), NaN above infinity.
+LANE float largest_of(const float* x, int64_t from, int64_t to) {
+  I most = zero_int();
+  for (int64_t k = from; k < to; k += 16) {
+    most = max_int(most, magnitude(to - k < 16 ? load_part(x + k, to - k) : load(x + k)));
+  }
+  const int32_t bits = most_int(most);
+  float largest;
+  __builtin_memcpy(&largest, &bits, 4);
+  return largest;
+}
+
+// The codes of columns [from, to) and their sum; a run may end at any multiple of 8.
+LANE int32_t quantize_run(const float* x, int64_t t, int64_t from, int64_t to, const F& inverse,
+                          const QuantizedView* q) {
   auto* highs = const_cast<int8_t*>(q->high);
   auto* lows = const_cast<int8_t*>(q->low);
+  I total = zero_int();
+  for (int64_t k = from; k < to;) {
+    const bool whole = to - k >= 16 && k % 16 == 0;
+    const int64_t count = whole ? 16 : to - k < 8 ? to - k : 8;
+    const F v = whole ? load(x + k) : load_part(x + k, count);
+    const I code = to_int(mul(v, inverse));
+    const I high = shift_signed<7>(add_int(code, set1_int(64)));
+    const I low = sub_int(code, shift_left(high, 7));
+    const int64_t at = (k / 64 * q->tokens + t) * 64 + k % 64;
+    if (whole) {
+      store_bytes(highs + at, high);
+      store_bytes(lows + at, low);
+    } else {
+      store_half(highs + at, high);
+      store_half(lows + at, low);
+    }
+    total = add_int(total, code);
+    k += count;
+  }
+  return static_cast<int32_t>(sum_int(total));
+}
+
+// Bytes behind `cols` are zero before and stay so. Groups that share a scale have one block.
+void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
   auto* scales = const_cast<float*>(q->scales);
   auto* code_sums = const_cast<int32_t*>(q->code_sums);
   auto* sums = const_cast<float*>(q->sums);
+  const int64_t shared = q->block * q->span;
+  float scale = 0;
+  F inverse = zero();
   for (int64_t g = 0; g < q->groups; ++g) {
     const int64_t end = (g + 1) * q->group < q->cols ? (g + 1) * q->group : q->cols;
     float group_sum = 0;
     for (int64_t b = 0; b < q->blocks; ++b) {
       const int64_t from = g * q->group + b * q->block;
+      if (g % q->span == 0) {
+        const int64_t limit = q->span == 1 ? end : q->cols;
+        const float largest = largest_of(x, from, from + shared < limit ? from + shared : limit);
+        // Below this the reciprocal would overflow; such a block counts as zero.
+        const bool tiny = largest < 1e-30f;
+        inverse = set1(tiny ? 0.0f : kQuantMost / largest);
+        scale = tiny ? 0.0f : largest / kQuantMost;
+        scales[(g / q->span * q->blocks + b) * q->tokens + t] = scale;
+      }
       const int64_t to = from + q->block < end ? from + q->block : end;
-      I most = zero_int();
-      for (int64_t k = from; k < to; k += 16) {
-        most = max_int(most, magnitude(to - k < 16 ? load_part(x + k, to - k) : load(x + k)));
-      }
-      const int32_t bits = most_int(most);
-      float largest;
-      __builtin_memcpy(&largest, &bits, 4);
-      // Below this the reciprocal would overflow; such a block counts as zero.
-      const bool tiny = largest < 1e-30f;
-      const F inverse = set1(tiny ? 0.0f : kQuantMost / largest);
-      I total = zero_int();
-      for (int64_t k = from; k < to;) {
-        const bool whole = to - k >= 16 && k % 16 == 0;  // a group may end at any multiple of 8
-        const int64_t count = whole ? 16 : to - k < 8 ? to - k : 8;
-        const F v = whole ? load(x + k) : load_part(x + k, count);
-        const I code = to_int(mul(v, inverse));
-        const I high = shift_signed<7>(add_int(code, set1_int(64)));
-        const I low = sub_int(code, shift_left(high, 7));
-        const int64_t at = (k / 64 * q->tokens + t) * 64 + k % 64;
-        if (whole) {
-          store_bytes(highs + at, high);
-          store_bytes(lows + at, low);
-        } else {
-          store_half(highs + at, high);
-          store_half(lows + at, low);
-        }
-        total = add_int(total, code);
-        k += count;
-      }
-      const float scale = tiny ? 0.0f : largest / kQuantMost;
-      const auto sum = static_cast<int32_t>(sum_int(total));
-      const int64_t at = (g * q->blocks + b) * q->tokens + t;
-      scales[at] = scale;
-      code_sums[at] = sum;
+      const int32_t sum = quantize_run(x, t, from, to, inverse, q);
+      code_sums[(g * q->blocks + b) * q->tokens + t] = sum;
       group_sum += scale * static_cast<float>(sum);
     }
     sums[g * q->tokens + t] = group_sum;
@@ -92,28 +109,74 @@ struct CodeSums {
       low[t][1] = high[t][0] = high[t][1] = zero_int();
     }
   }
-  LANE_MEMBER void add_to(F (&group_total)[kTokens], const QuantizedView* x, int64_t at) const {
-    for (int t = 0; t < kTokens; ++t) {
-      const I joined = join(add_int(high[t][0], high[t][1]), add_int(low[t][0], low[t][1]));
-      group_total[t] = fma(to_float(joined), set1(x->scales[at + t]), group_total[t]);
-    }
+  LANE_MEMBER I joined(int t) const {
+    return join(add_int(high[t][0], high[t][1]), add_int(low[t][0], low[t][1]));
   }
 };
 
-// What the codes of a group add to the rows of a panel, with its scales and offsets.
-template <bool kBook, int kTokens>
-LANE void add_group(const PackedView* w, int64_t panel, int64_t g, const QuantizedView* x,
-                    int64_t first_token, const F (&group_total)[kTokens], F (&total)[kTokens]) {
-  F scale = group_scale(w, panel, g);
-  if (has_offset(w)) {
-    const F o = group_offset(w, panel, g, scale);
-    for (int t = 0; t < kTokens; ++t) {
-      total[t] = fma(o, set1(x->sums[g * x->tokens + first_token + t]), total[t]);
+// What the groups of a panel add up to for each of at most kMost tokens. Every kernel that goes
+// through groups does these steps in this order, so that a token's result is the same whatever else
+// is in its batch (row_groups_of() and row_supers_of() do them for one token).
+template <bool kBook, int kMost>
+struct Totals {
+  F total[kMost], group_total[kMost], super_total[kMost], min_total[kMost];
+
+  LANE_MEMBER void start(int64_t panel, const float* bias, int64_t rows, int64_t tokens) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      total[t] = bias ? load_part(bias + panel * kPanel, rows) : zero();
+      group_total[t] = super_total[t] = min_total[t] = zero();
     }
   }
-  if constexpr (kBook) scale = mul(scale, set1(w->unit));
-  for (int t = 0; t < kTokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
-}
+  // The products of block b of group g, Σ code · x for token t.
+  LANE_MEMBER void add_block(const PackedView* w, const I& joined, const QuantizedView* x,
+                             int64_t g, int64_t b, int64_t first_token, int64_t t) {
+    if (w->scale_kind == Scales::kSuper) {
+      group_total[t] = to_float(joined);
+      return;
+    }
+    const float scale = x->scales[(g * x->blocks + b) * x->tokens + first_token + t];
+    group_total[t] = fma(to_float(joined), set1(scale), b == 0 ? zero() : group_total[t]);
+  }
+  // Group g with its scales and offsets, after its blocks.
+  LANE_MEMBER void end_group(const PackedView* w, int64_t panel, int64_t g, const QuantizedView* x,
+                             int64_t first_token, int64_t tokens) {
+    if (w->scale_kind == Scales::kSuper)
+      return end_group_of_super(w, panel, g, x, first_token, tokens);
+    F scale = group_scale(w, panel, g);
+    if (has_offset(w)) {
+      const F o = group_offset(w, panel, g, scale);
+      for (int64_t t = 0; t < tokens; ++t) {
+        total[t] = fma(o, set1(x->sums[g * x->tokens + first_token + t]), total[t]);
+      }
+    }
+    if constexpr (kBook) scale = mul(scale, set1(w->unit));
+    for (int64_t t = 0; t < tokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
+  }
+  LANE_MEMBER void end_group_of_super(const PackedView* w, int64_t panel, int64_t g,
+                                      const QuantizedView* x, int64_t first_token, int64_t tokens) {
+    const int64_t at = (panel * w->groups + g) * kPanel, in_super = g % w->groups_per_super;
+    if (in_super == 0) {
+      for (int64_t t = 0; t < tokens; ++t) super_total[t] = min_total[t] = zero();
+    }
+    const F factor = load_i8(static_cast<const uint8_t*>(w->scales) + at);
+    for (int64_t t = 0; t < tokens; ++t) {
+      super_total[t] = fma(factor, group_total[t], super_total[t]);
+    }
+    if (w->mins) {
+      const F min = load_u8(w->mins + at);
+      for (int64_t t = 0; t < tokens; ++t) {
+        min_total[t] = fma(min, set1(x->sums[g * x->tokens + first_token + t]), min_total[t]);
+      }
+    }
+    if (in_super + 1 < w->groups_per_super) return;
+    const int64_t super = g / w->groups_per_super, super_at = (panel * w->supers + super) * kPanel;
+    const float* x_scales = x->scales + super * x->tokens + first_token;
+    for (int64_t t = 0; t < tokens; ++t) {
+      total[t] = fma(super_total[t], super_scale(w, super_at, x_scales[t]), total[t]);
+      if (w->mins) total[t] = fma(min_total[t], super_min(w, super_at), total[t]);
+    }
+  }
+};
 
 // fn<kCodes, kHigh, kBook>() for the kind of w's codes.
 template <typename Fn>
@@ -139,13 +202,11 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
   const uint8_t* p = w->data + panel * w->panel_bytes;
   const uint8_t* panel_high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
   const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
-  F total[kTokens];
-  for (F& t : total) t = bias ? load_part(bias + panel * kPanel, rows) : zero();
+  Totals<kBook, kTokens> totals;
+  totals.start(panel, bias, rows, kTokens);
   for (int64_t g = 0; g < w->groups; ++g) {
     const int64_t first_column = g * w->group;
     const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
-    F group_total[kTokens];
-    for (F& t : group_total) t = zero();
     for (int64_t b = 0; b < x->blocks; ++b) {
       const int64_t from = first_column + b * x->block;
       const int64_t to = from + x->block < last ? from + x->block : last;
@@ -158,12 +219,14 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
         quads<kCodes, kHigh, kBook, 0, kQuads>(book, p, high, x->high + place, x->low + place,
                                                sums);
       }
-      sums.add_to(group_total, x, at);
+      for (int t = 0; t < kTokens; ++t) {
+        totals.add_block(w, sums.joined(t), x, g, b, first_token, t);
+      }
     }
-    add_group<kBook>(w, panel, g, x, first_token, group_total, total);
+    totals.end_group(w, panel, g, x, first_token, kTokens);
   }
   for (int t = 0; t < kTokens; ++t) {
-    store_part(y + (first_token + t) * ldy + panel * kPanel, total[t], rows);
+    store_part(y + (first_token + t) * ldy + panel * kPanel, totals.total[t], rows);
   }
 }
 

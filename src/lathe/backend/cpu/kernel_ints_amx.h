@@ -98,15 +98,12 @@ template <Codes kCodes, int kHigh, bool kBook, int kPanels>
 void tile_panels(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t depth,
                  CodeTile* tile, const float* bias, float* y, int64_t ldy) noexcept {
   const int64_t tokens = x->tokens;
-  const bool offset = has_offset(w);
-  F total[kPanels][kCodeTokens], group_total[kPanels][kCodeTokens];
+  Totals<kBook, kCodeTokens> totals[kPanels];
   int64_t rows[kPanels];
   for (int i = 0; i < kPanels; ++i) {
     const int64_t left = w->rows - (panel + i) * kPanel;
     rows[i] = left < kPanel ? left : kPanel;
-    for (int64_t t = 0; t < tokens; ++t) {
-      total[i][t] = bias ? load_part(bias + (panel + i) * kPanel, rows[i]) : zero();
-    }
+    totals[i].start(panel + i, bias, rows[i], tokens);
   }
   for (int64_t g = 0; g < w->groups; ++g) {
     const int64_t first_column = g * w->group;
@@ -114,34 +111,20 @@ void tile_panels(const PackedView* w, int64_t panel, const QuantizedView* x, int
     for (int64_t b = 0; b < x->blocks; ++b) {
       const int64_t from = first_column + b * x->block;
       const int64_t to = from + x->block < last ? from + x->block : last;
-      const float* scales = x->scales + (g * x->blocks + b) * tokens;
       tile_sums<kCodes, kHigh, kBook, kPanels>(w, panel, x, from, to, depth, tile);
       for (int i = 0; i < kPanels; ++i) {
         for (int64_t t = 0; t < tokens; ++t) {
           const I joined =
               join(load_int(tile->sums[2 * i] + t * 16), load_int(tile->sums[2 * i + 1] + t * 16));
-          group_total[i][t] =
-              fma(to_float(joined), set1(scales[t]), b == 0 ? zero() : group_total[i][t]);
+          totals[i].add_block(w, joined, x, g, b, 0, t);
         }
       }
     }
-    for (int i = 0; i < kPanels; ++i) {
-      F scale = group_scale(w, panel + i, g);
-      if (offset) {
-        const F o = group_offset(w, panel + i, g, scale);
-        for (int64_t t = 0; t < tokens; ++t) {
-          total[i][t] = fma(o, set1(x->sums[g * tokens + t]), total[i][t]);
-        }
-      }
-      if constexpr (kBook) scale = mul(scale, set1(w->unit));
-      for (int64_t t = 0; t < tokens; ++t) {
-        total[i][t] = fma(scale, group_total[i][t], total[i][t]);
-      }
-    }
+    for (int i = 0; i < kPanels; ++i) totals[i].end_group(w, panel + i, g, x, 0, tokens);
   }
   for (int i = 0; i < kPanels; ++i) {
     for (int64_t t = 0; t < tokens; ++t) {
-      store_part(y + t * ldy + (panel + i) * kPanel, total[i][t], rows[i]);
+      store_part(y + t * ldy + (panel + i) * kPanel, totals[i].total[t], rows[i]);
     }
   }
 }

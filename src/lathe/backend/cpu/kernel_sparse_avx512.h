@@ -44,14 +44,12 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
   const uint8_t* p = w->data + w->starts[panel * w->chunks];
   const uint64_t* masks = w->masks + panel * w->units;
   const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
-  F total[kTokens];
-  for (F& t : total) t = bias ? load_part(bias + panel * kPanel, rows) : zero();
+  Totals<kBook, kTokens> totals;
+  totals.start(panel, bias, rows, kTokens);
   for (int64_t g = 0; g < w->groups; ++g) {
     const int64_t first_column = g * w->group;
     const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
     const __m512i none = zero_codes(w, panel, g);
-    F group_total[kTokens];
-    for (F& t : group_total) t = zero();
     for (int64_t b = 0; b < x->blocks; ++b) {
       const int64_t from = first_column + b * x->block;
       const int64_t to = from + x->block < last ? from + x->block : last;
@@ -66,11 +64,13 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
         sums.template at<0>(first, x->high + place, x->low + place);
         sums.template at<1>(second, x->high + place, x->low + place);
       }
-      sums.add_to(group_total, x, at);
+      for (int t = 0; t < kTokens; ++t) totals.add_block(w, sums.joined(t), x, g, b, 0, t);
     }
-    add_group<kBook>(w, panel, g, x, 0, group_total, total);
+    totals.end_group(w, panel, g, x, 0, kTokens);
   }
-  for (int t = 0; t < kTokens; ++t) store_part(y + t * ldy + panel * kPanel, total[t], rows);
+  for (int t = 0; t < kTokens; ++t) {
+    store_part(y + t * ldy + panel * kPanel, totals.total[t], rows);
+  }
 }
 
 template <Codes kCodes, bool kBook>

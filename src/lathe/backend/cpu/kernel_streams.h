@@ -32,9 +32,10 @@ LANE void for_streams(const PackedView* w, int64_t begin, int64_t end, const Fn&
   for (; panel < end; ++panel) fn.template operator()<1>(Streams{panel, 1, 0});
 }
 
-// How far from byte `at` of a panel to look ahead in its stream.
+// How far from byte `at` of a panel to look ahead in its stream for what is kDistance bytes on.
+template <int64_t kDistance = kAhead>
 LANE int64_t ahead_of(int64_t at, int64_t panel_bytes, const Streams& s) {
-  return at + kAhead < panel_bytes ? kAhead : kAhead + s.skip * panel_bytes;
+  return at + kDistance < panel_bytes ? kDistance : kDistance + s.skip * panel_bytes;
 }
 
 }  // namespace

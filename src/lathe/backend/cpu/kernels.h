@@ -99,12 +99,13 @@ constexpr int64_t kSparseChunk = 256;
 
 // x as integers of 15 bits with a scale per token and block: x(t, k) ≈ scale · (128·high + low),
 // |high| ≤ 127, −64 ≤ low < 64. A block is a run of at most kQuantBlock columns of one group; every
-// group starts a new one.
+// group starts a new one. For Scales::kSuper all groups of a super-block share a scale.
 struct QuantizedView {
   int64_t tokens, cols, columns;         // columns: cols rounded up to 64, zeros behind
   int64_t group, groups, block, blocks;  // of columns; blocks per group
+  int64_t span;                          // groups that share a scale
   const int8_t *high, *low;              // [columns/64][T][64]
-  const float* scales;                   // [groups][blocks][T]
+  const float* scales;                   // [groups/span][blocks][T]
   const int32_t* code_sums;              // [groups][blocks][T]: Σ 128·high + low
   const float* sums;                     // [groups][T]: Σ x, of the rounded x
 };

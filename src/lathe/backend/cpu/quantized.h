@@ -1,4 +1,4 @@
-// x as integers (QuantizedView), once per size of group that the matrices of one call have.
+// x as integers (QuantizedView), once per kind of group that the matrices of one call have.
 #pragma once
 
 #include <memory>
@@ -10,13 +10,18 @@
 
 namespace lathe::cpu {
 
-int64_t quantized_bytes(int64_t tokens, int64_t cols, int64_t group);
-// Sets the sizes of `q` for T tokens of K columns in groups of `group`, and its arrays to their
-// places in `memory`, which is aligned to 64 and has quantized_bytes().
-void view_quantized(int64_t tokens, int64_t cols, int64_t group, uint8_t* memory, QuantizedView* q);
-// The same over memory that is zeroed here: what lies behind K, and blocks that a short last group
-// does not have, stay 0.
-void place_quantized(int64_t tokens, int64_t cols, int64_t group, uint8_t* memory,
+// What the groups of a matrix ask of x.
+struct QuantizedGroups {
+  int64_t columns, span;
+  bool operator==(const QuantizedGroups&) const = default;
+};
+QuantizedGroups groups_for(const PackedView& weights);
+
+int64_t quantized_bytes(int64_t tokens, int64_t cols, const QuantizedGroups& groups);
+// Sets the sizes of `q` for T tokens of K columns, and its arrays to their places in `memory`,
+// which is aligned to 64, has quantized_bytes() and is zeroed here: what lies behind K, and blocks
+// that a short last group does not have, stay 0.
+void place_quantized(int64_t tokens, int64_t cols, const QuantizedGroups& groups, uint8_t* memory,
                      QuantizedView* q);
 
 class QuantizedInputs {

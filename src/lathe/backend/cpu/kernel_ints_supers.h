@@ -1,0 +1,180 @@
+// One row of x times K-types, whose small groups share what a super-block of 256 columns holds, as
+// the scale of x that they are multiplied with: a group costs one product of its sums with its
+// integer scale, and what is common enters once per super-block. The same floats as Totals in
+// kernel_ints.h.
+#pragma once
+
+#include "lathe/backend/cpu/kernel_ints_row.h"
+
+namespace lathe::cpu {
+namespace {
+
+template <Codes kCodes, int kHigh, bool kOffset, int kGroup, int kPanels>
+LANE void row_supers_of(const PackedView* w, const Streams& streams, const QuantizedView* x,
+                        const float* bias, float* y) {
+  constexpr int kGroups = kQuantBlock / kGroup;
+  constexpr int kQuads = kGroup / 4;
+  constexpr int64_t kGroupBytes = kGroup / 8 * kStepBytes<kCodes>;
+  // Groups that share a vector of further bits.
+  constexpr int kTogether = kHigh == 1 && kGroup == 16 ? 2 : 1;
+  // Whole super-blocks ahead, so that one jump to the next panels serves all of a super-block.
+  constexpr int64_t kSuperBytes = kGroups * kGroupBytes;
+  constexpr int64_t kDistance = kAhead / kSuperBytes * kSuperBytes;
+  constexpr int64_t kHighDistance = kHigh > 0 ? kDistance * kHigh / kLowBits<kCodes> : 0;
+  using Products = RowProducts<kCodes, kHigh, false, kQuads, kPanels, true>;
+  const Bytes16 book = load_book(w->book);
+  const auto code_zero = static_cast<uint32_t>(w->code_zero);
+  const int64_t next_scales = (1 + streams.skip) * w->groups * kPanel;
+  const int8_t *highs = x->high, *lows = x->low;
+  const auto* all_scales = static_cast<const uint8_t*>(w->scales);
+  const uint8_t *p[kPanels], *high_plane[kPanels], *scales[kPanels], *mins[kPanels];
+  F total[kPanels];
+  unrolled<kPanels>([&](auto i) UNROLLED {
+    const int64_t n = streams.at(i);
+    p[i] = w->data + n * w->panel_bytes;
+    high_plane[i] = kHigh > 0 ? w->high + n * w->high_panel_bytes : nullptr;
+    scales[i] = all_scales + n * w->groups * kPanel;
+    mins[i] = kOffset ? w->mins + n * w->groups * kPanel : nullptr;
+    total[i] = bias ? load_part(bias + n * kPanel, rows_of(w, n)) : zero();
+  });
+  for (int64_t s = 0; s < w->supers; ++s) {
+    const int64_t ahead = ahead_of<kDistance>(s * kSuperBytes, w->panel_bytes, streams);
+    const int64_t high_ahead =
+        kHighDistance + (ahead == kDistance ? 0 : streams.skip * w->high_panel_bytes);
+    F super_total[kPanels], min_total[kPanels];
+    unrolled<kPanels>([&](auto i) UNROLLED {
+      super_total[i] = min_total[i] = zero();
+      unrolled<kGroups * kPanel / 64>([&](auto line) UNROLLED {
+        prefetch(scales[i] + next_scales + line * 64);
+        if constexpr (kOffset) prefetch(mins[i] + next_scales + line * 64);
+      });
+    });
+    const int32_t* code_sums = x->code_sums + s * kGroups;
+    const float* sums = x->sums + s * kGroups;
+    for (int g = 0; g < kGroups; g += kTogether) {
+      I bits[kPanels];
+      unrolled<kPanels>([&](auto i) UNROLLED {
+        if constexpr (kHigh > 0) {
+          bits[i] = load_int(high_plane[i]);
+          prefetch(high_plane[i] + high_ahead);
+          high_plane[i] += 64;
+        }
+      });
+      unrolled<kTogether>([&](auto part) UNROLLED {
+        constexpr int kPart = decltype(part)::kIndex;
+        typename Products::Sums high_sums[kPanels], low_sums[kPanels];
+        // Codes with a minimum have no zero besides.
+        const I start = kOffset ? zero_int() : without_zeros(code_zero, code_sums[g + kPart]);
+        unrolled<kPanels>([&](auto i) UNROLLED {
+          high_sums[i].start(zero_int());
+          low_sums[i].start(start);
+        });
+        Products{high_sums, low_sums}.template add<4 * kPart>(book, p, bits, highs, lows, ahead);
+        highs += kGroup;
+        lows += kGroup;
+        unrolled<kPanels>([&](auto i) UNROLLED {
+          p[i] += kGroupBytes;
+          const I joined = join(high_sums[i].total(), low_sums[i].total());
+          super_total[i] = fma(load_i8(scales[i]), to_float(joined), super_total[i]);
+          scales[i] += kPanel;
+          if constexpr (kOffset) {
+            min_total[i] = fma(load_u8(mins[i]), set1(sums[g + kPart]), min_total[i]);
+            mins[i] += kPanel;
+          }
+        });
+      });
+    }
+    unrolled<kPanels>([&](auto i) UNROLLED {
+      const int64_t at = (streams.at(i) * w->supers + s) * kPanel;
+      total[i] = fma(super_total[i], super_scale(w, at, x->scales[s]), total[i]);
+      if constexpr (kOffset) total[i] = fma(min_total[i], super_min(w, at), total[i]);
+    });
+  }
+  unrolled<kPanels>([&](auto i) UNROLLED {
+    const int64_t n = streams.at(i);
+    store_part(y + n * kPanel, total[i], rows_of(w, n));
+  });
+}
+
+template <Codes kCodes, int kHigh, bool kOffset, int kGroup>
+void row_supers(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                const float* bias, float* y) noexcept {
+  for_streams<kStreamsAtOnce>(
+      w, begin, end, [&]<int kPanels>(const Streams& s) __attribute__((always_inline)) {
+        row_supers_of<kCodes, kHigh, kOffset, kGroup, kPanels>(w, s, x, bias, y);
+      });
+}
+
+// Calls row_groups for the size of w's groups if it is listed.
+template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int... kGroups>
+bool row_of_size(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                 const float* bias, float* y) noexcept {
+  if (w->group * w->groups != w->cols) return false;
+  return ((w->group == kGroups &&
+           (row_groups<kCodes, kHigh, kBook, kOffset, kKind, kGroups>(w, begin, end, x, bias, y),
+            true)) ||
+          ...);
+}
+
+template <Codes kCodes, int kHigh, bool kOffset, int kGroup>
+bool row_supers_of_size(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+                        const float* bias, float* y) noexcept {
+  if (w->scale_kind != Scales::kSuper || w->group != kGroup) return false;
+  if (kOffset && w->code_zero != 0) return false;
+  if (w->group * w->groups_per_super != kQuantBlock || w->group * w->groups != w->cols)
+    return false;
+  row_supers<kCodes, kHigh, kOffset, kGroup>(w, begin, end, x, bias, y);
+  return true;
+}
+
+// False for what has no kernel of its own: the general one takes it.
+template <Codes kCodes, int kHigh, bool kBook, bool kOffset>
+bool row_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
+            const float* bias, float* y) noexcept {
+#define LATHE_ROW(kind, ...) \
+  row_of_size<kCodes, kHigh, kBook, kOffset, Scales::kind, __VA_ARGS__>(w, begin, end, x, bias, y)
+#define LATHE_SUPERS(group) \
+  row_supers_of_size<kCodes, kHigh, kOffset, group>(w, begin, end, x, bias, y)
+  if constexpr (kCodes == Codes::kInt8 && !kOffset) {
+    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);
+    if (w->scale_kind != Scales::kF32) return false;
+    if (LATHE_ROW(kF32, 32, 128)) return true;
+    row_blocks<kCodes, false, Scales::kF32>(w, begin, end, x, bias, y);
+    return true;
+  } else if constexpr (kBook && !kOffset) {
+    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);
+    if (w->scale_kind == Scales::kE8M0) return LATHE_ROW(kE8M0, 32);
+    if (w->scale_kind == Scales::kE4M3) return LATHE_ROW(kE4M3, 16);
+    if (w->scale_kind == Scales::kNested) {
+      if (LATHE_ROW(kNested, 64, 128)) return true;
+      row_blocks<kCodes, true, Scales::kNested>(w, begin, end, x, bias, y);
+      return true;
+    }
+    if (w->scale_kind != Scales::kF32) return false;
+    if (LATHE_ROW(kF32, 32, 64)) return true;
+    row_blocks<kCodes, true, Scales::kF32>(w, begin, end, x, bias, y);
+    return true;
+  } else if constexpr (kCodes == Codes::kInt4 && kHigh == 0 && !kBook) {
+    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32, 64, 128);
+    if constexpr (kOffset) return LATHE_SUPERS(32);
+    if (w->scale_kind != Scales::kF32) return false;
+    row_blocks<kCodes, false, Scales::kF32>(w, begin, end, x, bias, y);
+    return true;
+  } else if constexpr (kCodes == Codes::kInt4 && kHigh == 1) {
+    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);
+    if constexpr (kOffset) return LATHE_SUPERS(32);
+  } else if constexpr (kCodes == Codes::kInt4 && kHigh == 2 && !kOffset) {
+    return LATHE_SUPERS(16);
+  } else if constexpr (kCodes == Codes::kInt2) {
+    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32, 64, 128);
+    if constexpr (kOffset == (kHigh == 0)) {
+      return LATHE_SUPERS(16);
+    }
+  }
+#undef LATHE_SUPERS
+#undef LATHE_ROW
+  return false;
+}
+
+}  // namespace
+}  // namespace lathe::cpu
