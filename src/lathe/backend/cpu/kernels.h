@@ -16,7 +16,7 @@ namespace lathe::cpu {
 // Rows of a panel: 16 matrix rows are interleaved, so that lane i of a vector belongs to row i.
 constexpr int kPanel = 16;
 // Bytes between a load of codes and the line that is asked for meanwhile.
-constexpr int64_t kAhead = 2048;
+constexpr int64_t kAhead = 3072;
 // Bytes of codes that a stream of one row's products has before it jumps to the next panels.
 constexpr int64_t kStreamBytes = 64 << 10;
 // Columns of packed data are padded with zero codes to a multiple of this.
