@@ -128,15 +128,24 @@ LANE I without_zeros(uint32_t code_zero, int32_t code_sum) {
   return set1_int(static_cast<int32_t>(0u - code_zero * static_cast<uint32_t>(code_sum)));
 }
 
-// Asks for `count` scales, and what goes with them, that are read when the next panels are.
+// Asks for a line of `values`, [16] of them per group, if one begins with the group at `at`: what
+// is read when the next panels are, `next` further on.
+template <typename T>
+LANE void prefetch_next(const T* values, int64_t at, int64_t next) {
+  if (at * static_cast<int64_t>(sizeof(T)) % 64 == 0) prefetch(values + at + next);
+}
 template <Scales kKind, bool kOffset>
-LANE void prefetch_scales(const PackedView* w, int64_t at, int64_t count) {
-  constexpr int64_t kBytes = kKind == Scales::kF32 ? 4 : kKind == Scales::kF16 ? 2 : 1;
-  const auto* scales = static_cast<const uint8_t*>(w->scales) + at * kBytes;
-  for (int64_t b = 0; b < count * kBytes; b += 64) prefetch(scales + b);
+LANE void prefetch_scales(const PackedView* w, int64_t at, int64_t next) {
+  if constexpr (kKind == Scales::kF32) {
+    prefetch_next(static_cast<const float*>(w->scales), at, next);
+  } else if constexpr (kKind == Scales::kF16) {
+    prefetch_next(static_cast<const uint16_t*>(w->scales), at, next);
+  } else {
+    prefetch_next(static_cast<const uint8_t*>(w->scales), at, next);
+  }
   if constexpr (kOffset) {
-    if (w->zeros) prefetch(w->zeros + at);
-    if (w->offsets) prefetch(w->offsets + at);
+    if (w->zeros) prefetch_next(w->zeros, at, next);
+    if (w->offsets) prefetch_next(w->offsets, at, next);
   }
 }
 
@@ -156,6 +165,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
   const auto code_zero = static_cast<uint32_t>(kSigned ? kSignedZero : w->code_zero);
   const F unit = set1(w->unit);
   const int64_t groups = w->groups, next_groups = (1 + streams.skip) * groups * kPanel;
+  [[maybe_unused]] const int64_t next_supers = (1 + streams.skip) * w->supers * kPanel;
   const int8_t *highs = x->high, *lows = x->low;
   const uint8_t *p[kPanels], *high_plane[kPanels];
   int64_t at[kPanels], super_at[kPanels], in_super = 0;
@@ -196,7 +206,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
       if (in_super == 0) {
         in_super = w->groups_per_super;
         unrolled<kPanels>([&](auto i) UNROLLED {
-          prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, in_super * kPanel);
+          prefetch(w->super_floats + super_at[i] + next_supers);
           super[i] = super_of<kKind>(w, super_at[i]);
           super_at[i] += kPanel;
         });
@@ -206,7 +216,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
     unrolled<kPanels>([&](auto i) UNROLLED {
       const F sum =
           mul(to_float(join(high_sums[i].total(), low_sums[i].total())), set1(x->scales[g]));
-      if constexpr (!kNested) prefetch_scales<kKind, kOffset>(w, at[i] + next_groups, kPanel);
+      prefetch_scales<kKind, kOffset>(w, at[i], next_groups);
       F scale = scale_of<kKind>(w, at[i], super[i]);
       if constexpr (kOffset) {
         total[i] = fma(group_offset(w, streams.at(i), g, scale), set1(x->sums[g]), total[i]);

@@ -14,6 +14,7 @@ LANE void row_supers_of(const PackedView* w, const Streams& streams, const Quant
                         const float* bias, float* y) {
   constexpr int kGroups = kQuantBlock / kGroup;
   constexpr int kQuads = kGroup / 4;
+  constexpr int kGroupsOfLine = 64 / kPanel;  // of scales
   constexpr int64_t kGroupBytes = kGroup / 8 * kStepBytes<kCodes>;
   // Groups that share a vector of further bits.
   constexpr int kTogether = kHigh == 1 && kGroup == 16 ? 2 : 1;
@@ -24,6 +25,7 @@ LANE void row_supers_of(const PackedView* w, const Streams& streams, const Quant
   using Products = RowProducts<kCodes, kHigh, false, kQuads, kPanels, true>;
   const Bytes16 book = load_book(w->book);
   const auto code_zero = static_cast<uint32_t>(w->code_zero);
+  const int64_t next_supers = (1 + streams.skip) * w->supers * kPanel;
   const int64_t next_scales = (1 + streams.skip) * w->groups * kPanel;
   const int8_t *highs = x->high, *lows = x->low;
   const auto* all_scales = static_cast<const uint8_t*>(w->scales);
@@ -42,16 +44,16 @@ LANE void row_supers_of(const PackedView* w, const Streams& streams, const Quant
     const int64_t high_ahead =
         kHighDistance + (ahead == kDistance ? 0 : streams.skip * w->high_panel_bytes);
     F super_total[kPanels], min_total[kPanels];
-    unrolled<kPanels>([&](auto i) UNROLLED {
-      super_total[i] = min_total[i] = zero();
-      unrolled<kGroups * kPanel / 64>([&](auto line) UNROLLED {
-        prefetch(scales[i] + next_scales + line * 64);
-        if constexpr (kOffset) prefetch(mins[i] + next_scales + line * 64);
-      });
-    });
+    unrolled<kPanels>([&](auto i) UNROLLED { super_total[i] = min_total[i] = zero(); });
     const int32_t* code_sums = x->code_sums + s * kGroups;
     const float* sums = x->sums + s * kGroups;
     for (int g = 0; g < kGroups; g += kTogether) {
+      // The next panels' scales and, between them, their minima.
+      if (g % kGroupsOfLine == 0) {
+        unrolled<kPanels>([&](auto i) UNROLLED { prefetch(scales[i] + next_scales); });
+      } else if (kOffset && g % kGroupsOfLine == kGroupsOfLine / 2) {
+        unrolled<kPanels>([&](auto i) UNROLLED { prefetch(mins[i] + next_scales); });
+      }
       I bits[kPanels];
       unrolled<kPanels>([&](auto i) UNROLLED {
         if constexpr (kHigh > 0) {
@@ -86,6 +88,8 @@ LANE void row_supers_of(const PackedView* w, const Streams& streams, const Quant
     }
     unrolled<kPanels>([&](auto i) UNROLLED {
       const int64_t at = (streams.at(i) * w->supers + s) * kPanel;
+      prefetch(w->super_scales + at + next_supers);
+      if constexpr (kOffset) prefetch(w->super_mins + at + next_supers);
       total[i] = fma(super_total[i], super_scale(w, at, x->scales[s]), total[i]);
       if constexpr (kOffset) total[i] = fma(min_total[i], super_min(w, at), total[i]);
     });

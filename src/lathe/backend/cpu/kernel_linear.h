@@ -14,13 +14,17 @@ namespace {
 template <int kTokens>
 constexpr int kChains = kChainsAtOnce / kTokens > 0 ? kChainsAtOnce / kTokens : 1;
 
-template <int kTokens>
+// A step of kBytes has lines of `kColumnsOfLine` columns, each of which asks for another one.
+template <int kTokens, int64_t kBytes>
 struct Products {
-  const float* x;  // [8][kTokens]
+  static constexpr int kColumnsOfLine = kBytes <= 64 ? 8 : 8 / static_cast<int>(kBytes / 64);
+  const float* x;        // [8][kTokens]
+  const uint8_t* ahead;  // what to ask for
   F sums[kTokens][kChains<kTokens>];
 
   template <int J>
   LANE_MEMBER void at(const F& weights) {
+    if constexpr (J % kColumnsOfLine == 0) prefetch(ahead + J / kColumnsOfLine * 64);
     for (int t = 0; t < kTokens; ++t) {
       F& s = sums[t][J % kChains<kTokens>];
       s = fma(weights, set1(x[J * kTokens + t]), s);
@@ -61,7 +65,7 @@ LANE void few_panels(const PackedView* w, const Streams& streams, const float* x
     rows[i] = left < kPanel ? left : kPanel;
     for (F& t : total[i]) t = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
   }
-  Products<kTokens> products[kPanels];
+  Products<kTokens, kStepBytes<kCodes>> products[kPanels];
   for (int64_t g = 0; g < w->groups; ++g) {
     const int64_t first_column = g * w->group;
     const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
@@ -69,8 +73,8 @@ LANE void few_panels(const PackedView* w, const Streams& streams, const float* x
     for (int64_t k = first_column; k < last; k += 8) {
       const int64_t ahead = ahead_of(k / 8 * kStepBytes<kCodes>, w->panel_bytes, streams);
       for (int i = 0; i < kPanels; ++i) {
-        for (int line = 0; line < kStepBytes<kCodes>; line += 64) prefetch(p[i] + ahead + line);
         products[i].x = x + k * kTokens;
+        products[i].ahead = p[i] + ahead;
         step<kCodes, kHigh>(tables, p[i], high[i], k, products[i]);
         p[i] += kStepBytes<kCodes>;
       }
