@@ -98,7 +98,6 @@ struct RowProducts {
       I codes[kPanels];
       unrolled<kPanels>([&](auto i) UNROLLED {
         codes[i] = load_int(p[i] + v * 64);
-        if constexpr (kOfVector == 1) prefetch(p[i] + v * 64 + ahead);
       });
       unrolled<kOfVector>([&](auto q) UNROLLED {
         constexpr int Q = decltype(v)::kIndex * kOfVector + decltype(q)::kIndex;
@@ -107,6 +106,7 @@ struct RowProducts {
           const I bytes = unpacked<kCodes, kHigh, kBook, Q, kHighAt>(book, codes[i], bits[i]);
           high[i].template at<Q, kQuads>(bytes, of_high);
           low[i].template at<Q, kQuads>(bytes, of_low);
+          if constexpr (kOfVector == 1) prefetch(p[i] + v * 64 + ahead);
         });
         if constexpr (kOfVector > 1 && Q * kPanels % kOfVector == 0) {
           prefetch(p[Q % kOfVector * kPanels / kOfVector] + v * 64 + ahead);
