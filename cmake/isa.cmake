@@ -3,17 +3,17 @@
 # a baseline one.
 file(GLOB_RECURSE avx2_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx2.cc)
 file(GLOB_RECURSE avx512_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_avx512.cc)
-set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
-  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2")
-file(GLOB_RECURSE amx_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_amx.cc)
 # Requests for memory stand one by one between the arithmetic where they are written; GCC's last
 # scheduling puts them side by side, where each waits for the one before (docs/performance.md).
-set(avx512_options "")
+set(kernel_options "-fno-exceptions")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  set(avx512_options "-fno-schedule-insns2;")
+  list(APPEND kernel_options "-fno-schedule-insns2")
 endif()
-string(APPEND avx512_options
-  "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mavx512vbmi2;-mprefer-vector-width=512")
+set_source_files_properties(${avx2_files} PROPERTIES COMPILE_OPTIONS
+  "${kernel_options};-mavx2;-mfma;-mf16c;-mbmi2")
+file(GLOB_RECURSE amx_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/lathe/backend/cpu/*_amx.cc)
+set(avx512_options
+  "${kernel_options};-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mavx512vbmi2;-mprefer-vector-width=512")
 set_source_files_properties(${avx512_files} PROPERTIES COMPILE_OPTIONS "${avx512_options}")
 set_source_files_properties(${amx_files} PROPERTIES COMPILE_OPTIONS
   "${avx512_options};-mamx-tile;-mamx-int8;-mamx-bf16")
