@@ -96,20 +96,18 @@ struct RowProducts {
     constexpr int kOfVector = kQuadsOfVector<kCodes>;
     unrolled<kQuads / kOfVector>([&](auto v) UNROLLED {
       I codes[kPanels];
-      unrolled<kPanels>([&](auto i) UNROLLED {
-        codes[i] = load_int(p[i] + v * 64);
-      });
+      unrolled<kPanels>([&](auto i) UNROLLED { codes[i] = load_int(p[i] + v * 64); });
       unrolled<kOfVector>([&](auto q) UNROLLED {
-        constexpr int Q = decltype(v)::kIndex * kOfVector + decltype(q)::kIndex;
-        const I of_high = quad(highs + 4 * Q), of_low = quad(lows + 4 * Q);
+        constexpr int kQuad = decltype(v)::kIndex * kOfVector + decltype(q)::kIndex;
+        const I of_high = quad(highs + 4 * kQuad), of_low = quad(lows + 4 * kQuad);
         unrolled<kPanels>([&](auto i) UNROLLED {
-          const I bytes = unpacked<kCodes, kHigh, kBook, Q, kHighAt>(book, codes[i], bits[i]);
-          high[i].template at<Q, kQuads>(bytes, of_high);
-          low[i].template at<Q, kQuads>(bytes, of_low);
+          const I bytes = unpacked<kCodes, kHigh, kBook, kQuad, kHighAt>(book, codes[i], bits[i]);
+          high[i].template at<kQuad, kQuads>(bytes, of_high);
+          low[i].template at<kQuad, kQuads>(bytes, of_low);
           if constexpr (kOfVector == 1) prefetch(p[i] + v * 64 + ahead);
         });
-        if constexpr (kOfVector > 1 && Q * kPanels % kOfVector == 0) {
-          prefetch(p[Q % kOfVector * kPanels / kOfVector] + v * 64 + ahead);
+        if constexpr (kOfVector > 1 && kQuad * kPanels % kOfVector == 0) {
+          prefetch(p[kQuad % kOfVector * kPanels / kOfVector] + v * 64 + ahead);
         }
       });
     });
