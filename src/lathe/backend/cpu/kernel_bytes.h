@@ -27,13 +27,7 @@ LANE void round_token(const float* x, int64_t block, int64_t lane, const BytesVi
     for (int64_t b = 0; b < q->blocks; ++b) {
       const int64_t from = g * q->group + b * q->block;
       const int64_t to = from + q->block < end ? from + q->block : end;
-      I most = zero_int();
-      for (int64_t k = from; k < to; k += 16) {
-        most = max_int(most, magnitude(to - k < 16 ? load_part(x + k, to - k) : load(x + k)));
-      }
-      const int32_t bits = most_int(most);
-      float largest;
-      __builtin_memcpy(&largest, &bits, 4);
+      const float largest = largest_of(x, from, to);
       // Below this the reciprocal would overflow; such a block counts as zero.
       const bool tiny = largest < 1e-30f;
       const F inverse = set1(tiny ? 0.0f : kByteMost / largest);

@@ -15,16 +15,20 @@ namespace {
 
 constexpr float kQuantMost = 127 * 128 + 63;
 
-// The largest magnitude of columns [from, to), NaN above infinity.
+// The largest of magnitudes, NaN above infinity.
+LANE float largest_of(I magnitudes) {
+  const int32_t bits = most_int(magnitudes);
+  float largest;
+  __builtin_memcpy(&largest, &bits, 4);
+  return largest;
+}
+// The same of columns [from, to).
 LANE float largest_of(const float* x, int64_t from, int64_t to) {
   I most = zero_int();
   for (int64_t k = from; k < to; k += 16) {
     most = max_int(most, magnitude(to - k < 16 ? load_part(x + k, to - k) : load(x + k)));
   }
-  const int32_t bits = most_int(most);
-  float largest;
-  __builtin_memcpy(&largest, &bits, 4);
-  return largest;
+  return largest_of(most);
 }
 
 // The codes of columns [from, to) and their sum; a run may end at any multiple of 8.

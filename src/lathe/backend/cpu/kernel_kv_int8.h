@@ -140,13 +140,6 @@ LANE float halve(const float* x, int64_t count, int64_t columns, float largest, 
   return tiny ? 0.0f : largest / kQuantMost;
 }
 
-LANE float largest_of(I magnitudes) {
-  const int32_t bits = most_int(magnitudes);
-  float largest;
-  __builtin_memcpy(&largest, &bits, 4);
-  return largest;
-}
-
 // The loops over a block go through all rows before the next one begins: what one row waits for, a
 // maximum or a division, is hidden by the others.
 
@@ -276,16 +269,11 @@ void attend_int8(const KvAttention* a) noexcept {
   Stream none{};
   for (int64_t r = 0; r < slices * kKvQueries; ++r) {
     const int64_t slice = r / kKvQueries;
-    I largest = zero_int();
     // Rows that there are not are zeros.
     const int64_t count = r < a->rows ? a->size : 0;
     const float* x = a->queries + (count > 0 ? r * a->size : 0);
-    for (int64_t k = 0; k < count; k += 16) {
-      const F v = count - k < 16 ? load_part(x + k, count - k) : load(x + k);
-      largest = max_int(largest, magnitude(v));
-    }
     scales[r] =
-        a->scale * halve<Product>(x, count, columns, largest_of(largest), r % kKvQueries,
+        a->scale * halve<Product>(x, count, columns, largest_of(x, 0, count), r % kKvQueries,
                                   sides + slice * tiles * kSideBytes, sums + slice * kHalves, none);
   }
   for (int64_t begin = a->begin; begin < a->end; begin += kKvBlock) {
