@@ -58,12 +58,12 @@ LANE int32_t quantize_run(const float* x, int64_t t, int64_t from, int64_t to, c
   return static_cast<int32_t>(sum_int(total));
 }
 
-// Bytes behind `cols` are zero before and stay so. Groups that share a scale have one block.
+// Bytes behind `cols` are zero before and stay so. Groups that share a scale have one block
+// each, and as many as share one fill the rows.
 void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
   auto* scales = const_cast<float*>(q->scales);
   auto* code_sums = const_cast<int32_t*>(q->code_sums);
   auto* sums = const_cast<float*>(q->sums);
-  const int64_t shared = q->block * q->span;
   float scale = 0;
   F inverse = zero();
   for (int64_t g = 0; g < q->groups; ++g) {
@@ -71,16 +71,15 @@ void quantize(const float* x, int64_t t, const QuantizedView* q) noexcept {
     float group_sum = 0;
     for (int64_t b = 0; b < q->blocks; ++b) {
       const int64_t from = g * q->group + b * q->block;
+      const int64_t to = from + q->block < end ? from + q->block : end;
       if (g % q->span == 0) {
-        const int64_t limit = q->span == 1 ? end : q->cols;
-        const float largest = largest_of(x, from, from + shared < limit ? from + shared : limit);
+        const float largest = largest_of(x, from, q->span == 1 ? to : from + q->block * q->span);
         // Below this the reciprocal would overflow; such a block counts as zero.
         const bool tiny = largest < 1e-30f;
         inverse = set1(tiny ? 0.0f : kQuantMost / largest);
         scale = tiny ? 0.0f : largest / kQuantMost;
         scales[(g / q->span * q->blocks + b) * q->tokens + t] = scale;
       }
-      const int64_t to = from + q->block < end ? from + q->block : end;
       const int32_t sum = quantize_run(x, t, from, to, inverse, q);
       code_sums[(g * q->blocks + b) * q->tokens + t] = sum;
       group_sum += scale * static_cast<float>(sum);

@@ -17,7 +17,7 @@ struct Sizes {
         block(std::min(g.columns, kQuantBlock)),
         blocks((g.columns + block - 1) / block),
         codes(tokens * columns),
-        scales(tokens * (groups + g.span - 1) / g.span * blocks),
+        scales(tokens * groups / g.span * blocks),
         sums(tokens * groups) {}
   int64_t bytes() const { return 2 * codes + 4 * (scales + sums * blocks + sums); }
 };
@@ -36,6 +36,7 @@ int64_t quantized_bytes(int64_t tokens, int64_t cols, const QuantizedGroups& gro
 void place_quantized(int64_t tokens, int64_t cols, const QuantizedGroups& groups, uint8_t* memory,
                      QuantizedView* q) {
   const Sizes sizes(tokens, cols, groups);
+  LATHE_CHECK(sizes.groups % groups.span == 0);
   std::memset(memory, 0, static_cast<size_t>(sizes.bytes()));
   q->tokens = tokens;
   q->cols = cols;
