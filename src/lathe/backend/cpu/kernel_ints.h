@@ -157,10 +157,7 @@ struct Totals {
   }
   LANE_MEMBER void end_group_of_super(const PackedView* w, int64_t panel, int64_t g,
                                       const QuantizedView* x, int64_t first_token, int64_t tokens) {
-    const int64_t at = (panel * w->groups + g) * kPanel, in_super = g % w->groups_per_super;
-    if (in_super == 0) {
-      for (int64_t t = 0; t < tokens; ++t) super_total[t] = min_total[t] = zero();
-    }
+    const int64_t at = (panel * w->groups + g) * kPanel;
     const F factor = load_i8(static_cast<const uint8_t*>(w->scales) + at);
     for (int64_t t = 0; t < tokens; ++t) {
       super_total[t] = fma(factor, group_total[t], super_total[t]);
@@ -171,12 +168,13 @@ struct Totals {
         min_total[t] = fma(min, set1(x->sums[g * x->tokens + first_token + t]), min_total[t]);
       }
     }
-    if (in_super + 1 < w->groups_per_super) return;
+    if ((g + 1) % w->groups_per_super != 0) return;
     const int64_t super = g / w->groups_per_super, super_at = (panel * w->supers + super) * kPanel;
     const float* x_scales = x->scales + super * x->tokens + first_token;
     for (int64_t t = 0; t < tokens; ++t) {
       total[t] = fma(super_total[t], super_scale(w, super_at, x_scales[t]), total[t]);
       if (w->mins) total[t] = fma(min_total[t], super_min(w, super_at), total[t]);
+      super_total[t] = min_total[t] = zero();
     }
   }
 };
