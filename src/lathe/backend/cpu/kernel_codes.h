@@ -17,6 +17,12 @@ constexpr int64_t kStepBytes = kCodes == Codes::kF32                            
 template <Codes kCodes>
 constexpr int kLowBits = kCodes == Codes::kInt2 ? 2 : 4;
 
+// The rows of w that panel n holds.
+LANE int64_t rows_of(const PackedView* w, int64_t n) {
+  const int64_t left = w->rows - n * kPanel;
+  return left < kPanel ? left : kPanel;
+}
+
 struct Tables {
   Table low, high;
 };

@@ -202,7 +202,7 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
   const int32_t code_zero = kCodes == Codes::kInt8 || kBook ? kSignedZero : w->code_zero;
   const uint8_t* p = w->data + panel * w->panel_bytes;
   const uint8_t* panel_high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
-  const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
+  const int64_t rows = rows_of(w, panel);
   Totals<kBook, kTokens> totals;
   totals.start(panel, bias, rows, kTokens);
   for (int64_t g = 0; g < w->groups; ++g) {

@@ -101,8 +101,7 @@ void tile_panels(const PackedView* w, int64_t panel, const QuantizedView* x, int
   Totals<kBook, kCodeTokens> totals[kPanels];
   int64_t rows[kPanels];
   for (int i = 0; i < kPanels; ++i) {
-    const int64_t left = w->rows - (panel + i) * kPanel;
-    rows[i] = left < kPanel ? left : kPanel;
+    rows[i] = rows_of(w, panel + i);
     totals[i].start(panel + i, bias, rows[i], tokens);
   }
   for (int64_t g = 0; g < w->groups; ++g) {

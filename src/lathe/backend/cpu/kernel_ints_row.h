@@ -114,12 +114,6 @@ struct RowProducts {
   }
 };
 
-// The rows of w that panel n holds.
-LANE int64_t rows_of(const PackedView* w, int64_t n) {
-  const int64_t left = w->rows - n * kPanel;
-  return left < kPanel ? left : kPanel;
-}
-
 // Where the sums of a group begin, for the zero of its codes. Where x holds a NaN its sum may be
 // any integer, and its scale is a NaN.
 LANE I without_zeros(uint32_t code_zero, int32_t code_sum) {
@@ -251,13 +245,11 @@ LANE void row_blocks_of(const PackedView* w, const Streams& streams, const Quant
   const int64_t group = w->group, groups = w->groups, cols = w->cols, block = x->block;
   const I none[kPanels] = {};
   const uint8_t* p[kPanels];
-  int64_t rows[kPanels];
   F total[kPanels];
   for (int i = 0; i < kPanels; ++i) {
-    const int64_t n = streams.at(i), left = w->rows - n * kPanel;
+    const int64_t n = streams.at(i);
     p[i] = w->data + n * w->panel_bytes;
-    rows[i] = left < kPanel ? left : kPanel;
-    total[i] = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
+    total[i] = bias ? load_part(bias + n * kPanel, rows_of(w, n)) : zero();
   }
   for (int64_t g = 0, from = 0; g < groups; ++g) {
     const int64_t last = from + group < cols ? from + group : cols;
@@ -295,7 +287,10 @@ LANE void row_blocks_of(const PackedView* w, const Streams& streams, const Quant
       total[i] = fma(scale, group_total[i], total[i]);
     }
   }
-  for (int i = 0; i < kPanels; ++i) store_part(y + (streams.at(i)) * kPanel, total[i], rows[i]);
+  for (int i = 0; i < kPanels; ++i) {
+    const int64_t n = streams.at(i);
+    store_part(y + n * kPanel, total[i], rows_of(w, n));
+  }
 }
 
 template <Codes kCodes, bool kBook, Scales kKind>

@@ -59,10 +59,10 @@ LANE void few_panels(const PackedView* w, const Streams& streams, const float* x
   int64_t rows[kPanels];
   F total[kPanels][kTokens];
   for (int i = 0; i < kPanels; ++i) {
-    const int64_t n = streams.at(i), left = w->rows - n * kPanel;
+    const int64_t n = streams.at(i);
     p[i] = w->data + n * w->panel_bytes;
     high[i] = kHigh > 0 ? w->high + n * w->high_panel_bytes : nullptr;
-    rows[i] = left < kPanel ? left : kPanel;
+    rows[i] = rows_of(w, n);
     for (F& t : total[i]) t = bias ? load_part(bias + n * kPanel, rows[i]) : zero();
   }
   Products<kTokens, kStepBytes<kCodes>> products[kPanels];

@@ -43,7 +43,7 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
   const int32_t code_zero = kCodes == Codes::kInt8 || kBook ? kSignedZero : w->code_zero;
   const uint8_t* p = w->data + w->starts[panel * w->chunks];
   const uint64_t* masks = w->masks + panel * w->units;
-  const int64_t rows = w->rows - panel * kPanel < kPanel ? w->rows - panel * kPanel : kPanel;
+  const int64_t rows = rows_of(w, panel);
   Totals<kBook, kTokens> totals;
   totals.start(panel, bias, rows, kTokens);
   for (int64_t g = 0; g < w->groups; ++g) {
