@@ -6,7 +6,7 @@
 // the second half is free as long as the codes come from memory.
 #pragma once
 
-#include "lathe/backend/cpu/kernel_ints_supers.h"
+#include "lathe/backend/cpu/kernel_ints_row.h"
 
 namespace lathe::cpu {
 namespace {

@@ -1,10 +1,10 @@
-// One row of x times K-types, whose small groups share what a super-block of 256 columns holds, as
-// the scale of x that they are multiplied with: a group costs one product of its sums with its
-// integer scale, and what is common enters once per super-block. The same floats as Totals in
-// kernel_ints.h.
+// One row of x times K-types. Their groups of 16 or 32 columns share a super-block's scale, and x
+// has one scale for each super-block: a group costs one product of its sums with its integer scale,
+// and what is common enters once per 256 columns. The same floats as Totals in kernel_ints.h.
+// Included after lanes_codes_*.h, once per instruction set.
 #pragma once
 
-#include "lathe/backend/cpu/kernel_ints_row.h"
+#include "lathe/backend/cpu/kernel_row_products.h"
 
 namespace lathe::cpu {
 namespace {
@@ -109,17 +109,7 @@ void row_supers(const PackedView* w, int64_t begin, int64_t end, const Quantized
       });
 }
 
-// Calls row_groups for the size of w's groups if it is listed.
-template <Codes kCodes, int kHigh, bool kBook, bool kOffset, Scales kKind, int... kGroups>
-bool row_of_size(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
-                 const float* bias, float* y) noexcept {
-  if (w->group * w->groups != w->cols) return false;
-  return ((w->group == kGroups &&
-           (row_groups<kCodes, kHigh, kBook, kOffset, kKind, kGroups>(w, begin, end, x, bias, y),
-            true)) ||
-          ...);
-}
-
+// False where the groups are others.
 template <Codes kCodes, int kHigh, bool kOffset, int kGroup>
 bool row_supers_of_size(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
                         const float* bias, float* y) noexcept {
@@ -129,55 +119,6 @@ bool row_supers_of_size(const PackedView* w, int64_t begin, int64_t end, const Q
     return false;
   row_supers<kCodes, kHigh, kOffset, kGroup>(w, begin, end, x, bias, y);
   return true;
-}
-
-// False for what has no kernel of its own: the general one takes it.
-template <Codes kCodes, int kHigh, bool kBook, bool kOffset>
-bool row_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
-            const float* bias, float* y) noexcept {
-#define LATHE_ROW(kind, ...) \
-  row_of_size<kCodes, kHigh, kBook, kOffset, Scales::kind, __VA_ARGS__>(w, begin, end, x, bias, y)
-#define LATHE_SUPERS(group) \
-  row_supers_of_size<kCodes, kHigh, kOffset, group>(w, begin, end, x, bias, y)
-  if constexpr (kCodes == Codes::kInt8 && !kOffset) {
-    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);
-    if (w->scale_kind != Scales::kF32) return false;
-    if (LATHE_ROW(kF32, 32, 128)) return true;
-    row_blocks<kCodes, false, Scales::kF32>(w, begin, end, x, bias, y);
-    return true;
-  } else if constexpr (kBook && !kOffset) {
-    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);
-    if (w->scale_kind == Scales::kE8M0) return LATHE_ROW(kE8M0, 32);
-    if (w->scale_kind == Scales::kE4M3) return LATHE_ROW(kE4M3, 16);
-    if (w->scale_kind == Scales::kNested) {
-      if (LATHE_ROW(kNested, 64, 128)) return true;
-      row_blocks<kCodes, true, Scales::kNested>(w, begin, end, x, bias, y);
-      return true;
-    }
-    if (w->scale_kind != Scales::kF32) return false;
-    if (LATHE_ROW(kF32, 32, 64)) return true;
-    row_blocks<kCodes, true, Scales::kF32>(w, begin, end, x, bias, y);
-    return true;
-  } else if constexpr (kCodes == Codes::kInt4 && kHigh == 0 && !kBook) {
-    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32, 64, 128);
-    if constexpr (kOffset) return LATHE_SUPERS(32);
-    if (w->scale_kind != Scales::kF32) return false;
-    row_blocks<kCodes, false, Scales::kF32>(w, begin, end, x, bias, y);
-    return true;
-  } else if constexpr (kCodes == Codes::kInt4 && kHigh == 1) {
-    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32);
-    if constexpr (kOffset) return LATHE_SUPERS(32);
-  } else if constexpr (kCodes == Codes::kInt4 && kHigh == 2 && !kOffset) {
-    return LATHE_SUPERS(16);
-  } else if constexpr (kCodes == Codes::kInt2) {
-    if (w->scale_kind == Scales::kF16) return LATHE_ROW(kF16, 32, 64, 128);
-    if constexpr (kOffset == (kHigh == 0)) {
-      return LATHE_SUPERS(16);
-    }
-  }
-#undef LATHE_SUPERS
-#undef LATHE_ROW
-  return false;
 }
 
 }  // namespace
