@@ -46,7 +46,6 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
   const auto code_zero = static_cast<uint32_t>(kSigned ? kSignedZero : w->code_zero);
   const F unit = set1(w->unit);
   const int64_t groups = w->groups, next_groups = (1 + streams.skip) * groups * kPanel;
-  [[maybe_unused]] const int64_t next_supers = (1 + streams.skip) * w->supers * kPanel;
   const int8_t *highs = x->high, *lows = x->low;
   const uint8_t *p[kPanels], *high_plane[kPanels];
   int64_t at[kPanels], super_at[kPanels], in_super = 0;
@@ -85,6 +84,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
     }
     if constexpr (kNested) {
       if (in_super == 0) {
+        const int64_t next_supers = (1 + streams.skip) * w->supers * kPanel;
         in_super = w->groups_per_super;
         unrolled<kPanels>([&](auto i) UNROLLED {
           prefetch(w->super_floats + super_at[i] + next_supers);

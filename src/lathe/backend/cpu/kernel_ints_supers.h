@@ -21,6 +21,7 @@ LANE void row_supers_of(const PackedView* w, const Streams& streams, const Quant
   // Whole super-blocks ahead, so that one jump to the next panels serves all of a super-block.
   constexpr int64_t kSuperBytes = kGroups * kGroupBytes;
   constexpr int64_t kDistance = kAhead / kSuperBytes * kSuperBytes;
+  static_assert(kDistance > 0);
   constexpr int64_t kHighDistance = kHigh > 0 ? kDistance * kHigh / kLowBits<kCodes> : 0;
   using Products = RowProducts<kCodes, kHigh, false, kQuads, kPanels, true>;
   const Bytes16 book = load_book(w->book);

@@ -15,7 +15,8 @@ namespace lathe::cpu {
 
 // Rows of a panel: 16 matrix rows are interleaved, so that lane i of a vector belongs to row i.
 constexpr int kPanel = 16;
-// Bytes between a load of codes and the line that is asked for meanwhile.
+// Bytes between a load of codes and the line that is asked for meanwhile; 1, 2, 4 and 6 kB were
+// slower (docs/performance.md, share of the read bandwidth).
 constexpr int64_t kAhead = 3072;
 // Bytes of codes that a stream of one row's products has before it jumps to the next panels.
 constexpr int64_t kStreamBytes = 64 << 10;
