@@ -133,8 +133,7 @@ void bytes_panels(const PackedView* w, int64_t panel, const BytesView* x, int64_
   for (int n = 0; n < kPanels; ++n) {
     tile.data[n] = w->data + (panel + n) * w->panel_bytes;
     tile.high[n] = kHigh > 0 ? w->high + (panel + n) * w->high_panel_bytes : nullptr;
-    const int64_t left = w->rows - (panel + n) * kPanel;
-    rows[n] = left < kPanel ? left : kPanel;
+    rows[n] = rows_of(w, panel + n);
     for (F& t : total[n]) t = bias ? load_part(bias + (panel + n) * kPanel, rows[n]) : zero();
   }
   tile.next_block = x->columns * kByteTokens;
