@@ -239,7 +239,7 @@ struct Bf16Product {
   const uint16_t* x;     // [token blocks][tiles][16][32]
   int64_t block_stride;  // elements of x from block to block
   int64_t tokens;
-  float* sums;       // [token blocks][2][16][16]: sums over the tiles before, aligned to 64
+  float* sums;           // [token blocks][512]: sums over the tiles before, aligned to 64
   bool first, last;  // no sums before; results go to y instead of `sums`
   float* y;          // [T][ldy], `rows` of it
   int64_t ldy, rows;
