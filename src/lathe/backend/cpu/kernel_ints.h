@@ -44,7 +44,7 @@ LANE int32_t quantize_run(const float* x, int64_t t, int64_t from, int64_t to, c
     const I code = to_int(mul(v, inverse));
     const I high = shift_signed<7>(add_int(code, set1_int(64)));
     const I low = sub_int(code, shift_left(high, 7));
-    const int64_t at = (k / 64 * q->tokens + t) * 64 + k % 64;
+    const int64_t at = k / 64 * q->run + t * 64 + k % 64;
     if (whole) {
       store_bytes(highs + at, high);
       store_bytes(lows + at, low);
@@ -216,7 +216,7 @@ void codes_panel(const PackedView* w, int64_t panel, const QuantizedView* x, int
       sums.start(x, at, code_zero);
       for (int64_t k = from; k < to; k += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
         const I high = high_bits<kCodes, kHigh>(panel_high, k);
-        const int64_t place = (k / 64 * x->tokens + first_token) * 64 + k % 64;
+        const int64_t place = k / 64 * x->run + first_token * 64 + k % 64;
         quads<kCodes, kHigh, kBook, 0, kQuads>(book, p, high, x->high + place, x->low + place,
                                                sums);
       }

@@ -11,135 +11,223 @@ namespace {
 // Below this the lanes are faster: a tile product of few rows waits for its weights.
 constexpr int64_t kTileTokensLeast = 3;
 
-// Tiles 0–3: sums of the high and the low halves of x, for two panels. 4, 5: the halves of x. 6, 7:
-// weights.
-struct CodeTile {
-  alignas(64) uint8_t weights[2][16 * 64];
-  alignas(64) int32_t sums[4][16 * 16];
+// Instead of kAhead: x and tiles take much of the first-level cache, from which lines that are
+// asked for too early are gone (int8, 16 tokens: 43 ms at 1.5 kB, 52 at 3).
+constexpr int64_t kTileAhead = 1536;
+// Up to so many tokens the halves of x are one tile.
+constexpr int64_t kJointTokens = 8;
+
+// Tiles 0 and 1: sums of the high half of x for two panels, 2 and 3: of the low half, unless both
+// are one tile. 4, 5: the halves of x. 6, 7: weights. In memory two of each: codes are unpacked a
+// tile ahead of the products, and sums become floats a block after them, since tiles wait for what
+// has just been written.
+struct CodeTiles {
+  alignas(64) uint8_t weights[2][2][16 * 64];
+  alignas(64) int32_t sums[2][4][16 * 16];
 };
 
-// `columns` (≤ 64) columns of codes at `p` as rows of signed bytes, four columns a row.
-template <Codes kCodes, int kHigh, bool kBook, int Q>
-LANE void signed_rows(const __m512i& book, const __m512i& code_zero, const uint8_t* p,
-                      const I& high, uint8_t* to) {
-  if constexpr (Q < kUnit<kCodes, kHigh> / 4) {
-    __m512i bytes;
-    if constexpr (kCodes == Codes::kInt8) {
-      prefetch(p + kAhead + Q * 64);
-      bytes = load_int(p + Q * 64).v;
-    } else {
-      bytes = bytes_of<kCodes, kHigh, false, Q>({book}, p, high).v;
-      bytes = kBook ? _mm512_shuffle_epi8(book, bytes) : _mm512_sub_epi8(bytes, code_zero);
-    }
-    _mm512_store_si512(to + Q * 64, bytes);
-    signed_rows<kCodes, kHigh, kBook, Q + 1>(book, code_zero, p, high, to);
-  }
-}
+// What turns codes into signed bytes.
+struct SignedCodes {
+  __m512i book, zero;
 
+  LANE_MEMBER explicit SignedCodes(const PackedView* w)
+      : book(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w->book)))),
+        zero(_mm512_set1_epi8(static_cast<char>(w->code_zero))) {}
+};
+
+// `columns` (≤ 64) columns of codes from column k on as rows of signed bytes, four columns a row.
+// Each line of codes asks for the one `ahead` bytes on.
 template <Codes kCodes, int kHigh, bool kBook>
-LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns, uint8_t* to) {
-  const __m512i book =
-      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w->book)));
-  const __m512i code_zero = _mm512_set1_epi8(static_cast<char>(w->code_zero));
+LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns, int64_t ahead,
+                 uint8_t* to) {
   constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
+  constexpr int kOfVector = kQuadsOfVector<kCodes>;
+  const SignedCodes codes(w);
   const uint8_t* p = w->data + panel * w->panel_bytes + k / 8 * kStepBytes<kCodes>;
+  const uint8_t* panel_high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
   for (int64_t i = 0; i < columns; i += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
-    I high{};
+    const I high = high_bits<kCodes, kHigh>(panel_high, k + i);
     if constexpr (kHigh > 0) {
-      constexpr int64_t kOfVector = 32 / kHigh;
-      high = load_int(w->high + panel * w->high_panel_bytes + (k + i) / kOfVector * 64);
-      if constexpr (kOfVector > kColumns) {
-        high = shift_right(high, static_cast<int>((k + i) % kOfVector / 4) * kHigh);
-      }
+      prefetch(panel_high + ((k + i) / 8 * kStepBytes<kCodes> + ahead) * kHigh / kLowBits<kCodes>);
     }
-    signed_rows<kCodes, kHigh, kBook, 0>(book, code_zero, p, high, to + i / 4 * 64);
+    unrolled<kColumns / 4>([&](auto q) UNROLLED {
+      constexpr int kQuad = decltype(q)::kIndex;
+      const uint8_t* line = p + kQuad / kOfVector * 64;
+      __m512i bytes = load_int(line).v;
+      if constexpr (kCodes != Codes::kInt8) {
+        bytes = unpacked<kCodes, kHigh, false, kQuad>({codes.book}, {bytes}, high).v;
+        bytes = kBook ? _mm512_shuffle_epi8(codes.book, bytes) : _mm512_sub_epi8(bytes, codes.zero);
+      }
+      if constexpr (kQuad % kOfVector == 0) prefetch(line + ahead);
+      _mm512_store_si512(to, bytes);
+      to += 64;
+    });
   }
 }
 
-// The products of one block of x; what lies behind K in the last tile meets zeros of x.
-template <Codes kCodes, int kHigh, bool kBook, int kPanels>
-LANE void tile_sums(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t from,
-                    int64_t to, int64_t depth, CodeTile* tile) {
-  for (int i = 0; i < 2 * kPanels; ++i) {
-    if (i == 0) _tile_zero(0);
-    if (i == 1) _tile_zero(1);
-    if (i == 2) _tile_zero(2);
-    if (i == 3) _tile_zero(3);
-  }
-  for (int64_t k = from; k < to; k += depth) {
+// A tile's columns: `columns` from `k` on, of block b of group g.
+struct TileStep {
+  int64_t g, b, k, columns;
+  bool first, last;  // of its block
+
+  // The tile that begins at column k of block b of group g.
+  LANE_MEMBER static TileStep at(const PackedView* w, const QuantizedView* x, int64_t depth,
+                                 int64_t g, int64_t b, int64_t k) {
+    const int64_t first = g * w->group + b * x->block;
+    const int64_t end = (g + 1) * w->group < w->cols ? (g + 1) * w->group : w->cols;
+    const int64_t to = first + x->block < end ? first + x->block : end;
     const int64_t columns = to - k < depth ? (to - k + 7) / 8 * 8 : depth;
-    for (int i = 0; i < kPanels; ++i) {
-      unpack<kCodes, kHigh, kBook>(w, panel + i, k, columns, tile->weights[i]);
-    }
-    TILE_FENCE();
-    const int64_t at = k / 64 * x->tokens * 64 + k % 64;
-    _tile_loadd(4, x->high + at, 64);
-    _tile_loadd(5, x->low + at, 64);
-    _tile_loadd(6, tile->weights[0], 64);
-    _tile_dpbssd(0, 4, 6);
-    _tile_dpbssd(1, 5, 6);
-    if constexpr (kPanels == 2) {
-      _tile_loadd(7, tile->weights[1], 64);
-      _tile_dpbssd(2, 4, 7);
-      _tile_dpbssd(3, 5, 7);
-    }
-    TILE_FENCE();
+    return {g, b, k, columns, k == first, k + depth >= to};
   }
-  _tile_stored(0, tile->sums[0], 64);
-  _tile_stored(1, tile->sums[1], 64);
+  // The one after it; g is that of no group after the last.
+  LANE_MEMBER TileStep next(const PackedView* w, const QuantizedView* x, int64_t depth) const {
+    if (!last) return at(w, x, depth, g, b, k + depth);
+    const int64_t group_end = (g + 1) * w->group < w->cols ? (g + 1) * w->group : w->cols;
+    if (g * w->group + (b + 1) * x->block < group_end) {
+      return at(w, x, depth, g, b + 1, g * w->group + (b + 1) * x->block);
+    }
+    return at(w, x, depth, g + 1, 0, (g + 1) * w->group);
+  }
+};
+
+// Sums of tiles to those of one panel.
+template <bool kBook>
+struct TiledPanel {
+  Totals<kBook, kCodeTokens> totals;
+  int64_t panel, rows;
+
+  LANE_MEMBER void start(const PackedView* w, int64_t of_panel, const float* bias, int64_t tokens) {
+    panel = of_panel;
+    rows = rows_of(w, panel);
+    totals.start(panel, bias, rows, tokens);
+  }
+  // Asks for the line of scales that begins with group g where `groups` more are, if one does.
+  LANE_MEMBER void request(const PackedView* w, int64_t g, int64_t groups) const {
+    const int64_t size = w->scale_kind == Scales::kF32 ? 4 : w->scale_kind == Scales::kF16 ? 2 : 1;
+    const int64_t at = (panel * w->groups + g) * kPanel, next = at + groups * kPanel;
+    if (at * size % 64 == 0) prefetch(static_cast<const uint8_t*>(w->scales) + next * size);
+    if (at % 64 == 0 && w->zeros) prefetch(w->zeros + next);
+    if (at % 64 == 0 && w->mins) prefetch(w->mins + next);
+    if (at % 32 == 0 && w->offsets) prefetch(w->offsets + next);
+  }
+  // Block b of group g; as Totals' steps, those of a group of one block in one pass.
+  LANE_MEMBER void add(const PackedView* w, const QuantizedView* x, int64_t g, int64_t b,
+                       const int32_t* high, const int32_t* low) {
+    const int64_t tokens = x->tokens;
+    if (w->scale_kind != Scales::kSuper && x->blocks == 1) {
+      F scale = group_scale(w, panel, g);
+      const float* x_scales = x->scales + g * tokens;
+      if (has_offset(w)) {
+        const F o = group_offset(w, panel, g, scale);
+        const float* x_sums = x->sums + g * tokens;
+        for (int64_t t = 0; t < tokens; ++t) {
+          totals.total[t] = fma(o, set1(x_sums[t]), totals.total[t]);
+        }
+      }
+      if constexpr (kBook) scale = mul(scale, set1(w->unit));
+      for (int64_t t = 0; t < tokens; ++t) {
+        const I joined = join(load_int(high + t * 16), load_int(low + t * 16));
+        totals.total[t] = fma(scale, mul(to_float(joined), set1(x_scales[t])), totals.total[t]);
+      }
+      return;
+    }
+    for (int64_t t = 0; t < tokens; ++t) {
+      const I joined = join(load_int(high + t * 16), load_int(low + t * 16));
+      totals.add_block(w, joined, x, g, b, 0, t);
+    }
+    const int64_t group_end = (g + 1) * w->group < w->cols ? (g + 1) * w->group : w->cols;
+    if (g * w->group + (b + 1) * x->block >= group_end) {
+      totals.end_group(w, panel, g, x, 0, tokens);
+    }
+  }
+};
+
+// Products of one tile of codes; what lies behind K in the last one meets zeros of x.
+template <bool kJoint, int kPanels>
+LANE void tile_products(const QuantizedView* x, const TileStep& step,
+                        const uint8_t (&weights)[2][16 * 64]) {
+  const int64_t at = step.k / 64 * x->run + step.k % 64;
+  TILE_FENCE();
+  _tile_loadd(4, x->high + at, 64);
+  _tile_loadd(6, weights[0], 64);
+  _tile_dpbssd(0, 4, 6);
   if constexpr (kPanels == 2) {
-    _tile_stored(2, tile->sums[2], 64);
-    _tile_stored(3, tile->sums[3], 64);
+    _tile_loadd(7, weights[1], 64);
+    _tile_dpbssd(1, 4, 7);
+  }
+  if constexpr (!kJoint) {
+    _tile_loadd(5, x->low + at, 64);
+    _tile_dpbssd(2, 5, 6);
+    if constexpr (kPanels == 2) _tile_dpbssd(3, 5, 7);
   }
   TILE_FENCE();
 }
 
-template <Codes kCodes, int kHigh, bool kBook, int kPanels>
-void tile_panels(const PackedView* w, int64_t panel, const QuantizedView* x, int64_t depth,
-                 CodeTile* tile, const float* bias, float* y, int64_t ldy) noexcept {
-  const int64_t tokens = x->tokens;
-  Totals<kBook, kCodeTokens> totals[kPanels];
-  int64_t rows[kPanels];
-  for (int i = 0; i < kPanels; ++i) {
-    rows[i] = rows_of(w, panel + i);
-    totals[i].start(panel + i, bias, rows[i], tokens);
-  }
-  for (int64_t g = 0; g < w->groups; ++g) {
-    const int64_t first_column = g * w->group;
-    const int64_t last = first_column + w->group < w->cols ? first_column + w->group : w->cols;
-    for (int64_t b = 0; b < x->blocks; ++b) {
-      const int64_t from = first_column + b * x->block;
-      const int64_t to = from + x->block < last ? from + x->block : last;
-      tile_sums<kCodes, kHigh, kBook, kPanels>(w, panel, x, from, to, depth, tile);
-      for (int i = 0; i < kPanels; ++i) {
-        for (int64_t t = 0; t < tokens; ++t) {
-          const I joined =
-              join(load_int(tile->sums[2 * i] + t * 16), load_int(tile->sums[2 * i + 1] + t * 16));
-          totals[i].add_block(w, joined, x, g, b, 0, t);
-        }
-      }
+template <Codes kCodes, int kHigh, bool kBook, bool kJoint, int kPanels>
+void tile_panels(const PackedView* w, const Streams& streams, const QuantizedView* x, int64_t depth,
+                 CodeTiles* tiles, const float* bias, float* y, int64_t ldy) noexcept {
+  TiledPanel<kBook> panels[kPanels];
+  for (int i = 0; i < kPanels; ++i) panels[i].start(w, streams.at(i), bias, x->tokens);
+  const auto unpack_step = [&](const TileStep& step, int parity) UNROLLED {
+    const int64_t ahead =
+        ahead_of<kTileAhead>(step.k / 8 * kStepBytes<kCodes>, w->panel_bytes, streams);
+    for (int i = 0; i < kPanels; ++i) {
+      unpack<kCodes, kHigh, kBook>(w, streams.at(i), step.k, step.columns, ahead,
+                                   tiles->weights[parity][i]);
     }
-    for (int i = 0; i < kPanels; ++i) totals[i].end_group(w, panel + i, g, x, 0, tokens);
+  };
+  const auto finish = [&](const TileStep& step, int parity) UNROLLED {
+    for (int i = 0; i < kPanels; ++i) {
+      if (step.b == 0) panels[i].request(w, step.g, (1 + streams.skip) * w->groups);
+      const int32_t* high = tiles->sums[parity][i];
+      const int32_t* low = kJoint ? high + x->tokens * 16 : tiles->sums[parity][2 + i];
+      panels[i].add(w, x, step.g, step.b, high, low);
+    }
+  };
+  TileStep step = TileStep::at(w, x, depth, 0, 0, 0), done{};
+  int codes = 0, sums = 0;
+  bool waiting = false;
+  unpack_step(step, codes);
+  while (step.g < w->groups) {
+    const TileStep next = step.next(w, x, depth);
+    if (next.g < w->groups) unpack_step(next, 1 - codes);
+    if (step.first) {
+      _tile_zero(0);
+      if constexpr (kPanels == 2) _tile_zero(1);
+      if constexpr (!kJoint) _tile_zero(2);
+      if constexpr (!kJoint && kPanels == 2) _tile_zero(3);
+    }
+    tile_products<kJoint, kPanels>(x, step, tiles->weights[codes]);
+    codes = 1 - codes;
+    if (step.last) {
+      _tile_stored(0, tiles->sums[sums][0], 64);
+      if constexpr (kPanels == 2) _tile_stored(1, tiles->sums[sums][1], 64);
+      if constexpr (!kJoint) _tile_stored(2, tiles->sums[sums][2], 64);
+      if constexpr (!kJoint && kPanels == 2) _tile_stored(3, tiles->sums[sums][3], 64);
+      TILE_FENCE();
+      if (waiting) finish(done, 1 - sums);
+      done = step;
+      waiting = true;
+      sums = 1 - sums;
+    }
+    step = next;
   }
+  finish(done, 1 - sums);
   for (int i = 0; i < kPanels; ++i) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      store_part(y + t * ldy + (panel + i) * kPanel, totals[i].total[t], rows[i]);
+    for (int64_t t = 0; t < x->tokens; ++t) {
+      store_part(y + t * ldy + panels[i].panel * kPanel, panels[i].totals.total[t], panels[i].rows);
     }
   }
 }
 
-template <Codes kCodes, int kHigh, bool kBook>
+template <Codes kCodes, int kHigh, bool kBook, bool kJoint>
 void tiles_of(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
               int64_t depth, const float* bias, float* y, int64_t ldy) noexcept {
-  CodeTile tile;
-  for (int i = 0; i < 2; ++i) __builtin_memset(tile.weights[i], 0, sizeof tile.weights[i]);
-  int64_t panel = begin;
-  for (; panel + 2 <= end; panel += 2) {
-    tile_panels<kCodes, kHigh, kBook, 2>(w, panel, x, depth, &tile, bias, y, ldy);
-  }
-  if (panel < end) {
-    tile_panels<kCodes, kHigh, kBook, 1>(w, panel, x, depth, &tile, bias, y, ldy);
-  }
+  CodeTiles tiles;
+  __builtin_memset(tiles.weights, 0, sizeof tiles.weights);
+  for_streams<2>(w, begin, end, [&]<int kPanels>(const Streams& streams) UNROLLED {
+    tile_panels<kCodes, kHigh, kBook, kJoint, kPanels>(w, streams, x, depth, &tiles, bias, y, ldy);
+  });
 }
 
 void multiply_codes_tiled(const PackedView* w, int64_t begin, int64_t end, const QuantizedView* x,
@@ -150,17 +238,21 @@ void multiply_codes_tiled(const PackedView* w, int64_t begin, int64_t end, const
   if (x->tokens < kTileTokensLeast || !fits) {
     return multiply_codes(w, begin, end, x, bias, y, ldy);
   }
+  const bool joint = x->tokens <= kJointTokens;
   TileConfig config;
-  for (int i = 0; i < 4; ++i) config.rows[i] = static_cast<uint8_t>(x->tokens);
-  for (int i = 4; i < 6; ++i) {
-    config.rows[i] = static_cast<uint8_t>(x->tokens);
-    config.row_bytes[i] = static_cast<uint16_t>(depth);
+  for (int i = 0; i < 6; ++i) {
+    config.rows[i] = static_cast<uint8_t>(joint ? 2 * x->tokens : x->tokens);
+    if (i >= 4) config.row_bytes[i] = static_cast<uint16_t>(depth);
   }
   for (int i = 6; i < 8; ++i) config.rows[i] = static_cast<uint8_t>(depth / 4);
   TILE_FENCE();
   _tile_loadconfig(&config);
   for_kind_of_codes(w, [&]<Codes kCodes, int kHigh, bool kBook>() {
-    tiles_of<kCodes, kHigh, kBook>(w, begin, end, x, depth, bias, y, ldy);
+    if (joint) {
+      tiles_of<kCodes, kHigh, kBook, true>(w, begin, end, x, depth, bias, y, ldy);
+    } else {
+      tiles_of<kCodes, kHigh, kBook, false>(w, begin, end, x, depth, bias, y, ldy);
+    }
   });
   _tile_release();
 }

@@ -60,7 +60,7 @@ void sparse_panel(const PackedView* w, int64_t panel, const QuantizedView* x, co
         prefetch(p + kAhead);
         const I first = spread_unit<kCodes, kBook>(book, masks[0], none, p);
         const I second = spread_unit<kCodes, kBook>(book, masks[1], none, p);
-        const int64_t place = k / 64 * x->tokens * 64 + k % 64;
+        const int64_t place = k / 64 * x->run + k % 64;
         sums.template at<0>(first, x->high + place, x->low + place);
         sums.template at<1>(second, x->high + place, x->low + place);
       }

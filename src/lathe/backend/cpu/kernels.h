@@ -105,10 +105,13 @@ struct QuantizedView {
   int64_t tokens, cols, columns;         // columns: cols rounded up to 64, zeros behind
   int64_t group, groups, block, blocks;  // of columns; blocks per group
   int64_t span;                          // groups that share a scale
-  const int8_t *high, *low;              // [columns/64][T][64]
-  const float* scales;                   // [groups/span][blocks][T]
-  const int32_t* code_sums;              // [groups][blocks][T]: Σ 128·high + low
-  const float* sums;                     // [groups][T]: Σ x, of the rounded x
+  // [columns/64][T][64], from run to run of 64 columns `run` bytes: of several tokens the high and
+  // the low parts of a run lie behind each other, one tile if it has that many rows.
+  const int8_t *high, *low;
+  int64_t run;
+  const float* scales;       // [groups/span][blocks][T]
+  const int32_t* code_sums;  // [groups][blocks][T]: Σ 128·high + low
+  const float* sums;         // [groups][T]: Σ x, of the rounded x
 };
 constexpr int64_t kQuantBlock = 256;
 // The most tokens that multiply_codes() takes.
@@ -239,7 +242,7 @@ struct Bf16Product {
   const uint16_t* x;     // [token blocks][tiles][16][32]
   int64_t block_stride;  // elements of x from block to block
   int64_t tokens;
-  float* sums;           // [token blocks][512]: sums over the tiles before, aligned to 64
+  float* sums;       // [token blocks][512]: sums over the tiles before, aligned to 64
   bool first, last;  // no sums before; results go to y instead of `sums`
   float* y;          // [T][ldy], `rows` of it
   int64_t ldy, rows;

@@ -47,7 +47,8 @@ void place_quantized(int64_t tokens, int64_t cols, const QuantizedGroups& groups
   q->blocks = sizes.blocks;
   q->span = groups.span;
   q->high = reinterpret_cast<int8_t*>(memory);
-  q->low = q->high + sizes.codes;
+  q->low = q->high + (tokens == 1 ? sizes.codes : tokens * 64);
+  q->run = tokens == 1 ? 64 : 2 * tokens * 64;
   auto* floats = reinterpret_cast<float*>(memory + 2 * sizes.codes);
   q->scales = floats;
   q->code_sums = reinterpret_cast<int32_t*>(floats + sizes.scales);
