@@ -1,4 +1,4 @@
-// Packed integer codes times 3 to 16 tokens with AMX tiles: the same integers as kernel_ints.h
+// Packed integer codes times 2 or 3 to 16 tokens with AMX tiles: the same integers as kernel_ints.h
 // sums, and the same floats after them, so that results do not depend on the number of tokens.
 #pragma once
 
@@ -8,8 +8,8 @@
 namespace lathe::cpu {
 namespace {
 
-// Below this the lanes are faster: a tile product of few rows waits for its weights.
-constexpr int64_t kTileTokensLeast = 3;
+// Below this the lanes are faster: each group costs the tiles a store and a load of their sums.
+LANE int64_t least_tile_tokens(const PackedView* w) { return w->group < 64 ? 3 : 2; }
 
 // Instead of kAhead: x and tiles take much of the first-level cache, from which lines that are
 // asked for too early are gone (int8, 16 tokens: 43 ms at 1.5 kB, 52 at 3).
@@ -235,7 +235,7 @@ void multiply_codes_tiled(const PackedView* w, int64_t begin, int64_t end, const
   // A tile stays inside a block of x and inside 64 columns.
   const int64_t depth = w->groups == 1 || w->group % 64 == 0 ? 64 : w->group % 32 == 0 ? 32 : 16;
   const bool fits = w->groups == 1 || w->group % 16 == 0;
-  if (x->tokens < kTileTokensLeast || !fits) {
+  if (x->tokens < least_tile_tokens(w) || !fits) {
     return multiply_codes(w, begin, end, x, bias, y, ldy);
   }
   const bool joint = x->tokens <= kJointTokens;
