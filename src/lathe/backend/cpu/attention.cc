@@ -100,9 +100,13 @@ void attend_int8(const Context& c, const Task& task, const Task* next, const Row
   a.begin = task.begin;
   a.end = task.end;
   if (next && next->span->cache->shape().type == KvType::kInt8) {
-    a.next = reinterpret_cast<const int8_t*>(
-        next->span->cache->part(c.layer, next->head, KvCache::kKeys, next->begin));
-    a.next_bytes = std::min(next->end - next->begin, kKvBlock) * shape.key_stride();
+    const auto next_at = [&](KvCache::Part part) {
+      return reinterpret_cast<const int8_t*>(
+          next->span->cache->part(c.layer, next->head, part, next->begin));
+    };
+    a.next_keys = next_at(KvCache::kKeys);
+    a.next_values = next_at(KvCache::kValues);
+    a.next_positions = std::min(next->end - next->begin, kKvBlock);
   }
   a.rows = rows.count;
   a.queries = rows.queries;

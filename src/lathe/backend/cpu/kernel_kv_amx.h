@@ -11,7 +11,7 @@ namespace {
 struct TileProduct {
   static constexpr bool kRaised = false;
   template <int kPanels>
-  static LANE_MEMBER void some(const KvProduct& p, KvSums* sums) {
+  static LANE_MEMBER void some(const KvProduct& p, KvSums* sums, Stream& stream) {
     static_assert(sizeof(KvSums) == 1024);
     _tile_zero(0);
     if constexpr (kPanels > 1) _tile_zero(1);
@@ -23,17 +23,21 @@ struct TileProduct {
       _tile_loadd(4, p.side + step * kSideBytes, 64);
       _tile_loadd(5, codes, 64);
       _tile_dpbssd(0, 4, 5);
+      stream.fetch(kTileCalls);
       if constexpr (kPanels > 1) {
         _tile_loadd(6, codes + p.panel_bytes, 64);
         _tile_dpbssd(1, 4, 6);
+        stream.fetch(kTileCalls);
       }
       if constexpr (kPanels > 2) {
         _tile_loadd(7, codes + 2 * p.panel_bytes, 64);
         _tile_dpbssd(2, 4, 7);
+        stream.fetch(kTileCalls);
       }
       if constexpr (kPanels > 3) {
         _tile_loadd(5, codes + 3 * p.panel_bytes, 64);
         _tile_dpbssd(3, 4, 5);
+        stream.fetch(kTileCalls);
       }
     }
     _tile_stored(0, sums[0], 64);
@@ -42,11 +46,11 @@ struct TileProduct {
     if constexpr (kPanels > 3) _tile_stored(3, sums[3], 64);
     TILE_FENCE();
   }
-  static LANE_MEMBER void multiply(const KvProduct& p, KvSums* sums) {
-    if (p.panels == 4) return some<4>(p, sums);
-    if (p.panels == 3) return some<3>(p, sums);
-    if (p.panels == 2) return some<2>(p, sums);
-    some<1>(p, sums);
+  static LANE_MEMBER void multiply(const KvProduct& p, KvSums* sums, Stream& stream) {
+    if (p.panels == 4) return some<4>(p, sums, stream);
+    if (p.panels == 3) return some<3>(p, sums, stream);
+    if (p.panels == 2) return some<2>(p, sums, stream);
+    some<1>(p, sums, stream);
   }
 };
 

@@ -27,6 +27,24 @@ struct KvProduct {
 };
 using KvSums = int32_t[kHalves][kPanel];
 
+// Lines of the next block's keys, then of its values, asked for one at a time between all other
+// work of a block, so that memory never rests; many at once would wait for each other.
+struct Stream {
+  const int8_t* next;
+  int64_t left;  // before what is next is `then`
+  const int8_t* then;
+  int64_t rate;  // lines of one call
+  LANE_MEMBER void fetch(int64_t times = 1) {
+    for (int64_t i = 0; i < rate * times; ++i) {
+      prefetch_far(next);
+      next += 64;
+      if (--left == 0) next = then;
+    }
+  }
+};
+// Calls for each tile of codes.
+constexpr int64_t kTileCalls = 4;
+
 // In lanes, four rows at once where registers allow it.
 struct LaneProduct {
   static constexpr bool kRaised = kSignedZero != 0;
@@ -58,8 +76,9 @@ struct LaneProduct {
       store_int(sums[panel][kKvQueries + first + t], add_int(s.low[t][0], s.low[t][1]));
     }
   }
-  static LANE_MEMBER void multiply(const KvProduct& p, KvSums* sums) {
+  static LANE_MEMBER void multiply(const KvProduct& p, KvSums* sums, Stream& stream) {
     for (int64_t panel = 0; panel < p.panels; ++panel) {
+      stream.fetch(kTileCalls * p.steps);
       int64_t r = 0;
       for (; r + kCodeTokensAtOnce <= p.rows; r += kCodeTokensAtOnce) {
         some<kCodeTokensAtOnce>(p, panel, r, sums);
@@ -92,24 +111,6 @@ struct KvMemory {
   float largest[kKvQueries], shrink[kKvQueries], weight_scales[kKvQueries];
 };
 
-// Lines that are asked for a few at a time between all other work of a block, so that they come
-// while it is done; many at once would wait for each other. First the block's values, then the next
-// keys.
-struct Stream {
-  const int8_t *next, *end, *then, *last;
-  int64_t rate;  // lines of one call
-  LANE_MEMBER void fetch(int64_t times = 1) {
-    for (int64_t i = 0; i < rate * times; ++i, next += 64) {
-      if (next >= end) {
-        if (then >= last) return;
-        next = then;
-        end = then = last;
-      }
-      prefetch_far(next);
-    }
-  }
-};
-
 // `count` floats as rows `row` and kKvQueries + row of tiles, zeros behind; `largest` is their
 // largest magnitude. Returns their scale.
 template <typename Product>
@@ -119,7 +120,7 @@ LANE float halve(const float* x, int64_t count, int64_t columns, float largest, 
   const F inverse = set1(tiny ? 0.0f : kQuantMost / largest);
   I highs = zero_int(), lows = zero_int();
   for (int64_t k = 0; k < columns; k += 16) {
-    stream.fetch(2);
+    stream.fetch();
     const int64_t left = count - k;
     const F v = left >= 16 ? load(x + k) : left > 0 ? load_part(x + k, left) : zero();
     const I code = to_int(mul(v, inverse));
@@ -195,25 +196,34 @@ LANE float weights_of_row(const float* value_scales, int64_t columns, float maxi
   return sum(total);
 }
 
+// What a thread reads after the block of `count` positions at `begin`, to be asked for in `calls`.
+LANE Stream next_of(const KvAttention& a, int64_t begin, int64_t count, int64_t calls) {
+  const int64_t left = a.end - begin - count, behind = left < kKvBlock ? left : kKvBlock;
+  const int64_t at = begin + count - a.begin;
+  const int64_t positions = behind > 0 ? behind : a.next_positions;
+  const int64_t lines = positions * a.key_stride / 64;
+  const int64_t value_lines = (positions + kKvRun - 1) / kKvRun * kKvRun * a.value_stride / 64;
+  return {behind > 0 ? a.keys + at * a.key_stride : a.next_keys, lines,
+          behind > 0 ? a.values + at * a.value_stride : a.next_values,
+          (lines + value_lines + calls - 1) / calls};
+}
+
+// `ask`: for the next block.
 template <typename Product>
-LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_t count,
+LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_t count, bool ask,
                    KvMemory* m) {
   const int64_t panels = (count + kPanel - 1) / kPanel, steps = (count + kKvRun - 1) / kKvRun;
   const int64_t columns = steps * kKvRun, at = begin - a.begin;
   const int8_t *keys = a.keys + at * a.key_stride, *values = a.values + at * a.value_stride;
   const float* value_scales = a.value_scales + at;
-  const int64_t behind = a.end - begin - count < kKvBlock ? a.end - begin - count : kKvBlock;
-  const int8_t* next_keys = behind > 0 ? keys + count * a.key_stride : a.next;
-  const int64_t next_bytes = behind > 0 ? behind * a.key_stride : a.next_bytes;
-  const int64_t lines = (columns * a.value_stride + next_bytes) / 64;
-  const int64_t calls = 4 * panels * s.rows;  // scores, weights, and halves, which count twice
-  Stream stream{values, values + columns * a.value_stride, next_keys, next_keys + next_bytes,
-                (lines + calls - 1) / calls};
+  const int64_t tiles = panels * ((a.size + 63) / 64) + a.value_stride / kPanel * steps;
+  Stream stream{};
+  if (ask) stream = next_of(a, begin, count, kTileCalls * tiles + 3 * panels * s.rows);
   for (int64_t first = 0; first < panels; first += kKvPanels) {
     Product::multiply({s.side, s.sums, (a.size + 63) / 64, s.rows,
                        keys + first * kPanel * a.key_stride, 1024, kPanel * a.key_stride,
                        panels - first < kKvPanels ? panels - first : kKvPanels, a.key_stride},
-                      m->sums + first);
+                      m->sums + first, stream);
   }
   for (int64_t r = 0; r < s.rows; ++r) {
     m->from[r] = s.lowest[r] < begin ? 0 : s.lowest[r] - begin;
@@ -245,7 +255,7 @@ LANE void kv_block(const KvAttention& a, const KvSlice& s, int64_t begin, int64_
     const int64_t left = a.value_stride / kPanel - first, n = left < kKvPanels ? left : kKvPanels;
     Product::multiply({m->weights[0], m->weight_sums, steps, s.rows, values + first * 1024,
                        kKvRun * a.value_stride, 1024, n, columns},
-                      m->sums);
+                      m->sums, stream);
     for (int64_t r = 0; r < s.rows; ++r) {
       for (int64_t p = 0; p < n; ++p) {
         const I joined = join(load_int(m->sums[p][r]), load_int(m->sums[p][kKvQueries + r]));
@@ -291,7 +301,7 @@ void attend_int8(const KvAttention* a) noexcept {
                       a->sums + r0 * a->value_stride,
                       rows};
       if (rows < kKvQueries) __builtin_memset(m->weights, 0, sizeof m->weights);
-      kv_block<Product>(*a, s, begin, count, m);
+      kv_block<Product>(*a, s, begin, count, slice == 0, m);
     }
   }
 }

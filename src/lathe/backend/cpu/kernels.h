@@ -158,8 +158,9 @@ struct KvAttention {
   const int8_t *keys, *values;             // of position `begin`, like the scales
   const float *key_scales, *value_scales;
   int64_t begin, end;
-  const int8_t* next;  // asked for at the end: keys that this thread will read then
-  int64_t next_bytes;
+  // Asked for at the end: what this thread will read then, at most a block.
+  const int8_t *next_keys, *next_values;
+  int64_t next_positions;
   int64_t rows;
   const float* queries;             // [rows][D]
   const int64_t *lowest, *highest;  // [rows]: positions [lowest, highest) are visible
