@@ -61,7 +61,7 @@ LANE void add_tiles(const uint32_t* x, const uint32_t* x1, const uint32_t* lanes
 }
 
 // Sums of kBlocks × 16 rows and kPanels × 16 lanes: [block][panel][16][16]. Tiles as in
-// bf16_blocks().
+// multiply_bf16().
 template <int kBlocks, int kPanels, bool kLowLanes>
 void multiply_split(const uint32_t* x, const uint32_t* lanes, int64_t steps, float* sums) {
   constexpr int64_t kLow = kSplitDwords / 2;
