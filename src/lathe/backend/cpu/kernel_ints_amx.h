@@ -26,15 +26,6 @@ struct CodeTiles {
   alignas(64) int32_t sums[2][4][16 * 16];
 };
 
-// What turns codes into signed bytes.
-struct SignedCodes {
-  __m512i book, zero;
-
-  LANE_MEMBER explicit SignedCodes(const PackedView* w)
-      : book(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w->book)))),
-        zero(_mm512_set1_epi8(static_cast<char>(w->code_zero))) {}
-};
-
 // `columns` (≤ 64) columns of codes from column k on as rows of signed bytes, four columns a row.
 // Each line of codes asks for the one `ahead` bytes on.
 template <Codes kCodes, int kHigh, bool kBook>
@@ -42,7 +33,9 @@ LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns,
                  uint8_t* to) {
   constexpr int64_t kColumns = kUnit<kCodes, kHigh>;
   constexpr int kOfVector = kQuadsOfVector<kCodes>;
-  const SignedCodes codes(w);
+  const __m512i book =
+      _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w->book)));
+  const __m512i code_zero = _mm512_set1_epi8(static_cast<char>(w->code_zero));
   const uint8_t* p = w->data + panel * w->panel_bytes + k / 8 * kStepBytes<kCodes>;
   const uint8_t* panel_high = kHigh > 0 ? w->high + panel * w->high_panel_bytes : nullptr;
   for (int64_t i = 0; i < columns; i += kColumns, p += kColumns / 8 * kStepBytes<kCodes>) {
@@ -55,8 +48,8 @@ LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns,
       const uint8_t* line = p + kQuad / kOfVector * 64;
       __m512i bytes = load_int(line).v;
       if constexpr (kCodes != Codes::kInt8) {
-        bytes = unpacked<kCodes, kHigh, false, kQuad>({codes.book}, {bytes}, high).v;
-        bytes = kBook ? _mm512_shuffle_epi8(codes.book, bytes) : _mm512_sub_epi8(bytes, codes.zero);
+        bytes = unpacked<kCodes, kHigh, false, kQuad>(Bytes16{}, {bytes}, high).v;
+        bytes = kBook ? _mm512_shuffle_epi8(book, bytes) : _mm512_sub_epi8(bytes, code_zero);
       }
       if constexpr (kQuad % kOfVector == 0) prefetch(line + ahead);
       _mm512_store_si512(to, bytes);
@@ -68,7 +61,7 @@ LANE void unpack(const PackedView* w, int64_t panel, int64_t k, int64_t columns,
 // A tile's columns: `columns` from `k` on, of block b of group g.
 struct TileStep {
   int64_t g, b, k, columns;
-  bool first, last;  // of its block
+  bool first, last, ends_group;  // of its block; the last of its group too
 
   // The tile that begins at column k of block b of group g.
   LANE_MEMBER static TileStep at(const PackedView* w, const QuantizedView* x, int64_t depth,
@@ -77,15 +70,13 @@ struct TileStep {
     const int64_t end = (g + 1) * w->group < w->cols ? (g + 1) * w->group : w->cols;
     const int64_t to = first + x->block < end ? first + x->block : end;
     const int64_t columns = to - k < depth ? (to - k + 7) / 8 * 8 : depth;
-    return {g, b, k, columns, k == first, k + depth >= to};
+    const bool last = k + depth >= to;
+    return {g, b, k, columns, k == first, last, last && to == end};
   }
   // The one after it; g is that of no group after the last.
   LANE_MEMBER TileStep next(const PackedView* w, const QuantizedView* x, int64_t depth) const {
     if (!last) return at(w, x, depth, g, b, k + depth);
-    const int64_t group_end = (g + 1) * w->group < w->cols ? (g + 1) * w->group : w->cols;
-    if (g * w->group + (b + 1) * x->block < group_end) {
-      return at(w, x, depth, g, b + 1, g * w->group + (b + 1) * x->block);
-    }
+    if (!ends_group) return at(w, x, depth, g, b + 1, g * w->group + (b + 1) * x->block);
     return at(w, x, depth, g + 1, 0, (g + 1) * w->group);
   }
 };
@@ -110,10 +101,10 @@ struct TiledPanel {
     if (at % 64 == 0 && w->mins) prefetch(w->mins + next);
     if (at % 32 == 0 && w->offsets) prefetch(w->offsets + next);
   }
-  // Block b of group g; as Totals' steps, those of a group of one block in one pass.
-  LANE_MEMBER void add(const PackedView* w, const QuantizedView* x, int64_t g, int64_t b,
+  // The block that ends with `step`; as Totals' steps, those of a group of one block in one pass.
+  LANE_MEMBER void add(const PackedView* w, const QuantizedView* x, const TileStep& step,
                        const int32_t* high, const int32_t* low) {
-    const int64_t tokens = x->tokens;
+    const int64_t tokens = x->tokens, g = step.g;
     if (w->scale_kind != Scales::kSuper && x->blocks == 1) {
       F scale = group_scale(w, panel, g);
       const float* x_scales = x->scales + g * tokens;
@@ -133,12 +124,9 @@ struct TiledPanel {
     }
     for (int64_t t = 0; t < tokens; ++t) {
       const I joined = join(load_int(high + t * 16), load_int(low + t * 16));
-      totals.add_block(w, joined, x, g, b, 0, t);
+      totals.add_block(w, joined, x, g, step.b, 0, t);
     }
-    const int64_t group_end = (g + 1) * w->group < w->cols ? (g + 1) * w->group : w->cols;
-    if (g * w->group + (b + 1) * x->block >= group_end) {
-      totals.end_group(w, panel, g, x, 0, tokens);
-    }
+    if (step.ends_group) totals.end_group(w, panel, g, x, 0, tokens);
   }
 };
 
@@ -181,12 +169,11 @@ void tile_panels(const PackedView* w, const Streams& streams, const QuantizedVie
       if (step.b == 0) panels[i].request(w, step.g, (1 + streams.skip) * w->groups);
       const int32_t* high = tiles->sums[parity][i];
       const int32_t* low = kJoint ? high + x->tokens * 16 : tiles->sums[parity][2 + i];
-      panels[i].add(w, x, step.g, step.b, high, low);
+      panels[i].add(w, x, step, high, low);
     }
   };
   TileStep step = TileStep::at(w, x, depth, 0, 0, 0), done{};
   int codes = 0, sums = 0;
-  bool waiting = false;
   unpack_step(step, codes);
   while (step.g < w->groups) {
     const TileStep next = step.next(w, x, depth);
@@ -205,9 +192,8 @@ void tile_panels(const PackedView* w, const Streams& streams, const QuantizedVie
       if constexpr (!kJoint) _tile_stored(2, tiles->sums[sums][2], 64);
       if constexpr (!kJoint && kPanels == 2) _tile_stored(3, tiles->sums[sums][3], 64);
       TILE_FENCE();
-      if (waiting) finish(done, 1 - sums);
+      if (done.last) finish(done, 1 - sums);
       done = step;
-      waiting = true;
       sums = 1 - sums;
     }
     step = next;
