@@ -92,15 +92,6 @@ struct TiledPanel {
     rows = rows_of(w, panel);
     totals.start(panel, bias, rows, tokens);
   }
-  // Asks for the line of scales that begins with group g where `groups` more are, if one does.
-  LANE_MEMBER void request(const PackedView* w, int64_t g, int64_t groups) const {
-    const int64_t size = w->scale_kind == Scales::kF32 ? 4 : w->scale_kind == Scales::kF16 ? 2 : 1;
-    const int64_t at = (panel * w->groups + g) * kPanel, next = at + groups * kPanel;
-    if (at * size % 64 == 0) prefetch(static_cast<const uint8_t*>(w->scales) + next * size);
-    if (at % 64 == 0 && w->zeros) prefetch(w->zeros + next);
-    if (at % 64 == 0 && w->mins) prefetch(w->mins + next);
-    if (at % 32 == 0 && w->offsets) prefetch(w->offsets + next);
-  }
   // The block that ends with `step`; as Totals' steps, those of a group of one block in one pass.
   LANE_MEMBER void add(const PackedView* w, const QuantizedView* x, const TileStep& step,
                        const int32_t* high, const int32_t* low) {
@@ -164,9 +155,13 @@ void tile_panels(const PackedView* w, const Streams& streams, const QuantizedVie
                                    tiles->weights[parity][i]);
     }
   };
+  const int64_t next_groups = (1 + streams.skip) * w->groups * kPanel;
   const auto finish = [&](const TileStep& step, int parity) UNROLLED {
     for (int i = 0; i < kPanels; ++i) {
-      if (step.b == 0) panels[i].request(w, step.g, (1 + streams.skip) * w->groups);
+      if (step.ends_group) {
+        const int64_t at = (streams.at(i) * w->groups + step.g) * kPanel;
+        prefetch_scales(w, w->scale_kind, has_offset(w), at, next_groups);
+      }
       const int32_t* high = tiles->sums[parity][i];
       const int32_t* low = kJoint ? high + x->tokens * 16 : tiles->sums[parity][2 + i];
       panels[i].add(w, x, step, high, low);

@@ -9,25 +9,18 @@
 namespace lathe::cpu {
 namespace {
 
-// Asks for a line of `values`, [16] of them per group, if one begins with the group at `at`: what
-// is read when the next panels are, `next` further on.
-template <typename T>
-LANE void prefetch_next(const T* values, int64_t at, int64_t next) {
-  if (at * static_cast<int64_t>(sizeof(T)) % 64 == 0) prefetch(values + at + next);
+// Asks for a line of `values`, [16] of `size` bytes each per group, if one begins with the group at
+// `at`: what is read when the next panels are, `next` further on.
+LANE void prefetch_next(const void* values, int64_t size, int64_t at, int64_t next) {
+  if (at * size % 64 == 0) prefetch(static_cast<const uint8_t*>(values) + (at + next) * size);
 }
-template <Scales kKind, bool kOffset>
-LANE void prefetch_scales(const PackedView* w, int64_t at, int64_t next) {
-  if constexpr (kKind == Scales::kF32) {
-    prefetch_next(static_cast<const float*>(w->scales), at, next);
-  } else if constexpr (kKind == Scales::kF16) {
-    prefetch_next(static_cast<const uint16_t*>(w->scales), at, next);
-  } else {
-    prefetch_next(static_cast<const uint8_t*>(w->scales), at, next);
-  }
-  if constexpr (kOffset) {
-    if (w->zeros) prefetch_next(w->zeros, at, next);
-    if (w->offsets) prefetch_next(w->offsets, at, next);
-  }
+// The same for all that a group has beside its codes.
+LANE void prefetch_scales(const PackedView* w, Scales kind, bool offset, int64_t at, int64_t next) {
+  prefetch_next(w->scales, kind == Scales::kF32 ? 4 : kind == Scales::kF16 ? 2 : 1, at, next);
+  if (!offset) return;
+  if (w->zeros) prefetch_next(w->zeros, 1, at, next);
+  if (w->offsets) prefetch_next(w->offsets, 2, at, next);
+  if (kind == Scales::kSuper && w->mins) prefetch_next(w->mins, 1, at, next);
 }
 
 // Groups of kGroup columns, a multiple of 32 and at most a block, that fill the rows, or groups of
@@ -97,7 +90,7 @@ LANE void row_groups_of(const PackedView* w, const Streams& streams, const Quant
     unrolled<kPanels>([&](auto i) UNROLLED {
       const F sum =
           mul(to_float(join(high_sums[i].total(), low_sums[i].total())), set1(x->scales[g]));
-      prefetch_scales<kKind, kOffset>(w, at[i], next_groups);
+      prefetch_scales(w, kKind, kOffset, at[i], next_groups);
       F scale = scale_of<kKind>(w, at[i], super[i]);
       if constexpr (kOffset) {
         total[i] = fma(group_offset(w, streams.at(i), g, scale), set1(x->sums[g]), total[i]);
