@@ -140,11 +140,10 @@ struct Totals {
     const float scale = x->scales[(g * x->blocks + b) * x->tokens + first_token + t];
     group_total[t] = fma(to_float(joined), set1(scale), b == 0 ? zero() : group_total[t]);
   }
-  // Group g with its scales and offsets, after its blocks.
-  LANE_MEMBER void end_group(const PackedView* w, int64_t panel, int64_t g, const QuantizedView* x,
-                             int64_t first_token, int64_t tokens) {
-    if (w->scale_kind == Scales::kSuper)
-      return end_group_of_super(w, panel, g, x, first_token, tokens);
+  // Group g with its scales and offsets, `sum_of` giving what its blocks add up to for each token.
+  template <typename Fn>
+  LANE_MEMBER void add_group(const PackedView* w, int64_t panel, int64_t g, const QuantizedView* x,
+                             int64_t first_token, int64_t tokens, const Fn& sum_of) {
     F scale = group_scale(w, panel, g);
     if (has_offset(w)) {
       const F o = group_offset(w, panel, g, scale);
@@ -153,7 +152,16 @@ struct Totals {
       }
     }
     if constexpr (kBook) scale = mul(scale, set1(w->unit));
-    for (int64_t t = 0; t < tokens; ++t) total[t] = fma(scale, group_total[t], total[t]);
+    for (int64_t t = 0; t < tokens; ++t) total[t] = fma(scale, sum_of(t), total[t]);
+  }
+  // The same after add_block() for all its blocks.
+  LANE_MEMBER void end_group(const PackedView* w, int64_t panel, int64_t g, const QuantizedView* x,
+                             int64_t first_token, int64_t tokens) {
+    if (w->scale_kind == Scales::kSuper) {
+      return end_group_of_super(w, panel, g, x, first_token, tokens);
+    }
+    add_group(w, panel, g, x, first_token, tokens,
+              [&](int64_t t) UNROLLED { return group_total[t]; });
   }
   LANE_MEMBER void end_group_of_super(const PackedView* w, int64_t panel, int64_t g,
                                       const QuantizedView* x, int64_t first_token, int64_t tokens) {

@@ -8,7 +8,8 @@
 namespace lathe::cpu {
 namespace {
 
-// Below this the lanes are faster: each group costs the tiles a store and a load of their sums.
+// Below this the lanes are faster: each group costs the tiles a store and a load of their sums. Two
+// sequences of the 1.1B shape, tok/s in lanes and tiles: int4:g128 89 and 104, q4_0 79 and 75.
 LANE int64_t least_tile_tokens(const PackedView* w) { return w->group < 64 ? 3 : 2; }
 
 // Instead of kAhead: x and tiles take much of the first-level cache, from which lines that are
@@ -92,31 +93,21 @@ struct TiledPanel {
     rows = rows_of(w, panel);
     totals.start(panel, bias, rows, tokens);
   }
-  // The block that ends with `step`; as Totals' steps, those of a group of one block in one pass.
+  // The block that ends with `step`. Sums of a group of one block need not be stored first.
   LANE_MEMBER void add(const PackedView* w, const QuantizedView* x, const TileStep& step,
                        const int32_t* high, const int32_t* low) {
     const int64_t tokens = x->tokens, g = step.g;
+    const auto joined = [&](int64_t t) UNROLLED {
+      return join(load_int(high + t * 16), load_int(low + t * 16));
+    };
     if (w->scale_kind != Scales::kSuper && x->blocks == 1) {
-      F scale = group_scale(w, panel, g);
-      const float* x_scales = x->scales + g * tokens;
-      if (has_offset(w)) {
-        const F o = group_offset(w, panel, g, scale);
-        const float* x_sums = x->sums + g * tokens;
-        for (int64_t t = 0; t < tokens; ++t) {
-          totals.total[t] = fma(o, set1(x_sums[t]), totals.total[t]);
-        }
-      }
-      if constexpr (kBook) scale = mul(scale, set1(w->unit));
-      for (int64_t t = 0; t < tokens; ++t) {
-        const I joined = join(load_int(high + t * 16), load_int(low + t * 16));
-        totals.total[t] = fma(scale, mul(to_float(joined), set1(x_scales[t])), totals.total[t]);
-      }
+      const float* scales = x->scales + g * tokens;
+      totals.add_group(w, panel, g, x, 0, tokens, [&](int64_t t) UNROLLED {
+        return mul(to_float(joined(t)), set1(scales[t]));
+      });
       return;
     }
-    for (int64_t t = 0; t < tokens; ++t) {
-      const I joined = join(load_int(high + t * 16), load_int(low + t * 16));
-      totals.add_block(w, joined, x, g, step.b, 0, t);
-    }
+    for (int64_t t = 0; t < tokens; ++t) totals.add_block(w, joined(t), x, g, step.b, 0, t);
     if (step.ends_group) totals.end_group(w, panel, g, x, 0, tokens);
   }
 };
