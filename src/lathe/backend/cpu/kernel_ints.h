@@ -2,7 +2,7 @@
 // with the codes as they stand; scales and offsets enter once per group. Included after
 // lanes_codes_*.h, once per instruction set.
 //
-// Why 15 bits: a byte per activation costs up to 0.14 % of perplexity (docs/performance.md), and
+// Why 15 bits: a byte per activation costs up to 0.33 % of perplexity (docs/performance.md), and
 // the second half is free as long as the codes come from memory.
 #pragma once
 

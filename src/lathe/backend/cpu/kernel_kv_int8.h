@@ -42,7 +42,8 @@ struct Stream {
     }
   }
 };
-// Calls for each tile of codes.
+// Calls for each tile of codes: with eight rows of 64 components a call is one line of a block, and
+// an eighth of them stands between the tiles of either product.
 constexpr int64_t kTileCalls = 4;
 
 // In lanes, four rows at once where registers allow it.
